@@ -1,0 +1,63 @@
+# make tutorial · make test · make lab · make verify · make refresh   (see README.md)
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+export JUPYTER_PREFER_ENV_PATH := 1
+
+# Paths from the caller's folder: notebooks run in another one. (Quoted for the shell.)
+absolute = $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' '$(subst ','\'',$(value $(1)))')
+ifneq ($(value MNIST_PATH),)
+  override MNIST_PATH := $(call absolute,MNIST_PATH)
+  export MNIST_PATH
+endif
+ifneq ($(value MNIST_RUNS),)
+  override MNIST_RUNS := $(call absolute,MNIST_RUNS)
+  export MNIST_RUNS
+endif
+
+.PHONY: tutorial test lab verify refresh constraints again
+.DELETE_ON_ERROR:
+
+# The virtual environment, made again when what it should hold changes or PYTHON names another.
+ifneq ($(origin PYTHON),file)
+  ifneq ($(shell cat .venv/made-with 2>/dev/null),$(PYTHON))
+.venv/ready: again
+  endif
+endif
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else "This tutorial needs Python 3.10 to 3.13, and $(PYTHON) is %d.%d; run make with PYTHON=python3.12, for example." % v)'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook,test]'
+	printf '%s\n' '$(PYTHON)' > .venv/made-with
+	touch $@
+
+# Run every notebook from the top into runs/tutorial/ and print what they measured.
+# Options go to papermill, for every notebook: make tutorial ARGS="-p dataset sample -p seed 1"
+tutorial: .venv/ready
+	mkdir -p runs/tutorial
+	rm -f runs/tutorial/*.ipynb
+	set -e; for notebook in notebooks/*.ipynb; do \
+	  $(BIN)/papermill "$$notebook" "runs/tutorial/$${notebook##*/}" $(ARGS); \
+	done
+	$(BIN)/python -m helpers.record runs/tutorial
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+lab: .venv/ready
+	$(BIN)/jupyter lab --LabApp.default_url='/lab/tree/README.md?factory=Markdown%20Preview'
+
+# Execute the committed notebooks again on the full MNIST and compare with their stored outputs.
+verify: .venv/ready
+	$(BIN)/python -c 'from helpers.data import load_mnist; load_mnist("mnist")'
+	rm -rf runs/verify
+	MNIST_RUNS="$(CURDIR)/runs/verify" $(BIN)/python -m pytest --nbval -p tests.nbval_plugin \
+	  --nbval-sanitize-with tests/sanitize.cfg notebooks
+
+# Execute the notebooks on the full MNIST and rewrite outputs, figures, navigation and README.
+refresh: .venv/ready
+	$(BIN)/python tools/refresh.py
+
+# Resolve the newest versions for every supported Python (needs uv).
+constraints:
+	uv pip compile --quiet --universal --upgrade --python-version 3.10 --all-extras --no-emit-index-url --no-annotate --no-header -o constraints.txt pyproject.toml

@@ -1,0 +1,83 @@
+"""Measure a trained network. Notebook 05 teaches the measures."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from helpers.preprocessing import scale
+
+IMAGES_PER_CALL = 1000  # keeps memory small: the images are scaled a piece at a time
+
+
+def predict(model, images):
+    """Return the network's probabilities.
+
+    Args:
+        model: a Keras model from ``(n, 28, 28, 1)`` to ``(n, classes)``.
+        images: ``(n, 28, 28)`` uint8.
+
+    Returns:
+        ``(n, classes)`` float32; every row sums to 1.
+    """
+    pieces = [
+        model(scale(images[start : start + IMAGES_PER_CALL]), training=False).numpy()
+        for start in range(0, len(images), IMAGES_PER_CALL)
+    ]
+    return np.concatenate(pieces)
+
+
+def wilson_interval(correct, total, confidence=0.95):
+    """Return the Wilson interval (low, high) of a proportion, as shares from 0 to 1.
+
+    Source: Wilson 1927; recommended by Brown, Cai, DasGupta 2001, Statistical Science 16(2).
+
+    Raises:
+        ValueError: unless 0 ≤ ``correct`` ≤ ``total`` and ``total`` ≥ 1.
+    """
+    interval = binomtest(int(correct), int(total)).proportion_ci(confidence, method="wilson")
+    return interval.low, interval.high
+
+
+def confusion_table(labels, predicted, class_names):
+    """Count how often each class (row) was read as each class (column).
+
+    Args:
+        labels: true classes, ``(n,)`` integers.
+        predicted: predicted classes, ``(n,)`` integers.
+        class_names: the classes' names, in order.
+
+    Returns:
+        A pandas table of shape ``(classes, classes)``; a row sums to the class's images.
+    """
+    counts = confusion_matrix(labels, predicted, labels=range(len(class_names)))
+    names = list(class_names)
+    return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
+
+
+def per_class_table(labels, predicted, class_names):
+    """Return precision, recall (shares from 0 to 1) and the number of images of each class.
+
+    Precision is 0 for a class that is never predicted.
+    """
+    precision, recall, _, support = precision_recall_fscore_support(
+        labels, predicted, labels=range(len(class_names)), zero_division=0
+    )
+    index = pd.Index(list(class_names), name="class")
+    return pd.DataFrame({"precision": precision, "recall": recall, "images": support}, index=index)
+
+
+def most_confused_pairs(table, count=5):
+    """Return the off-diagonal cells of a confusion table with the highest counts, highest first.
+
+    Returns:
+        A pandas table with the columns ``true``, ``predicted`` and ``count``; pairs that never
+        occur are left out.
+    """
+    off_diagonal = table.to_numpy() * (1 - np.eye(len(table), dtype=int))
+    order = np.argsort(-off_diagonal, axis=None, kind="stable")[:count]
+    rows, columns = np.unravel_index(order, off_diagonal.shape)
+    pairs = pd.DataFrame(
+        {"true": table.index[rows], "predicted": table.columns[columns], "count": off_diagonal[rows, columns]}
+    )
+    return pairs[pairs["count"] > 0]

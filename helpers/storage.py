@@ -1,0 +1,152 @@
+"""Keep trained models, so that each is trained once and loaded by every notebook that needs it.
+
+A model is kept as two files, ``<key>.keras`` (the network) and ``<key>.json`` (its recipe, history
+and the SHA-256 of the first). The key is a hash of everything that decides the result. Both files
+are written under temporary names and renamed when complete, the ``.json`` last: a model without a
+matching ``.json`` does not exist.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import helpers.quiet  # isort: skip (must come before Keras)
+
+import filelock
+import keras
+import tensorflow as tf
+
+from helpers import models, preprocessing, training
+from helpers.errors import StorageError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def runs_folder():
+    """Return the folder for generated files: ``MNIST_RUNS`` if set, else ``runs`` in the project.
+
+    Where the project is installed without its folder (as in Colab), it is ``runs`` in the working
+    directory.
+    """
+    if os.environ.get("MNIST_RUNS"):
+        return Path(os.environ["MNIST_RUNS"]).expanduser()
+    home = PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()
+    return home / "runs"
+
+
+def load_or_train(data, recipe=training.Recipe()):
+    """Load the model trained on exactly this data with exactly this recipe, or train and keep it.
+
+    If another process is training the same model, this one waits and then loads it.
+
+    Args:
+        data: a `helpers.data.Dataset`.
+        recipe: a `helpers.training.Recipe`.
+
+    Returns:
+        The model and its history, as `helpers.training.train` returns them.
+
+    Raises:
+        StorageError: the folder cannot be written to, or the disk is full. What was kept before
+            stays as it was.
+    """
+    folder = runs_folder() / "models"
+    key = model_key(data, recipe)
+    kept = _load(folder, key)
+    if kept is None:
+        with _only_one(folder, key):
+            kept = _load(folder, key)  # another process may have finished it meanwhile
+            if kept is None:
+                model, history = training.train(data, recipe)
+                _save(folder, key, model, history, {"data": data.name, "recipe": asdict(recipe)})
+                return model, history
+    _say("Loaded the model that was trained with this recipe before.")
+    return kept
+
+
+def model_key(data, recipe):
+    """Return the name of a model: a hash of data, recipe, software versions and training code."""
+    sources = (Path(module.__file__) for module in (models, preprocessing, training))
+    code = "".join(source.read_text(encoding="utf-8") for source in sources)
+    everything = {
+        "data": data.fingerprint,
+        "recipe": asdict(recipe) | {"precision": training.choose_precision(recipe.precision)},
+        "versions": [keras.__version__, tf.__version__],
+        "code": hashlib.sha256(code.encode()).hexdigest(),
+    }
+    digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+    return f"reference-{digest[:16]}"
+
+
+def _load(folder, key):
+    """Return the kept model and history, or None if there is none that is whole."""
+    try:
+        notes = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        content = (folder / f"{key}.keras").read_bytes()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _say(f"The kept model {key} cannot be read ({error}); training it again.")
+        return None
+    if not isinstance(notes, dict) or hashlib.sha256(content).hexdigest() != notes.get("model_sha256"):
+        _say(f"The kept model {key} is damaged; training it again.")
+        return None
+    model = keras.saving.load_model(folder / f"{key}.keras", compile=False, safe_mode=True)
+    return model, notes["history"]
+
+
+def _save(folder, key, model, history, notes):
+    try:
+        for abandoned in folder.glob(f"{key}.*.tmp"):  # by a process that was killed
+            shutil.rmtree(abandoned, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f"{key}.", suffix=".tmp") as scratch:
+            network, description = (Path(scratch, "model.keras"), Path(scratch, "model.json"))
+            model.save(network)
+            notes = notes | {
+                "history": history,
+                "model_sha256": hashlib.sha256(network.read_bytes()).hexdigest(),
+            }
+            description.write_text(json.dumps(notes, indent=1), encoding="utf-8")
+            os.replace(network, folder / f"{key}.keras")
+            os.replace(description, folder / f"{key}.json")
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+
+
+@contextlib.contextmanager
+def _only_one(folder, key):
+    """Let one process at a time train a model; the system frees the lock of one that dies."""
+    lock = filelock.FileLock(folder / f"{key}.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass  # an unwritable folder fails here, before the training rather than after it
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            _say("Another process is training this model; waiting for it.")
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        raise _cannot_write(folder, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _cannot_write(folder, error):
+    reason = getattr(error, "strerror", None) or error
+    return StorageError(
+        f"Trained models cannot be kept in {folder} ({reason}); free space there, "
+        "make it writable, or set the environment variable MNIST_RUNS to another folder."
+    )
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,148 @@
+"""Measures: Wilson's interval, confusion, precision and recall, predictions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_arrays
+
+from helpers import evaluation
+from helpers.evaluation import (
+    IMAGES_PER_CALL,
+    confusion_table,
+    most_confused_pairs,
+    per_class_table,
+    predict,
+    wilson_interval,
+)
+from helpers.preprocessing import scale
+
+# An asymmetric example: class a is read as b twice, b as a never, b as c once.
+NAMES = ("a", "b", "c")
+TRUE = np.array([0, 0, 0, 1, 1, 2], np.uint8)
+READ = np.array([1, 1, 0, 1, 2, 2])
+
+
+@pytest.mark.parametrize(
+    "correct, total, low, high",
+    [
+        (9900, 10000, 0.9879, 0.9918),
+        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, Statistics in Medicine 17, Table I
+        (15, 148, 0.0624, 0.1605),  # the same
+        (0, 20, 0.0, 0.1611),  # the same
+        (1, 29, 0.0061, 0.1718),  # the same
+        (20, 20, 1 - 0.1611, 1.0),
+        (0, 1, 0.0, 0.7935),
+        (1, 1, 0.2065, 1.0),
+    ],
+)
+def test_wilson_interval(correct, total, low, high):
+    assert wilson_interval(correct, total) == pytest.approx((low, high), abs=0.5e-4)
+    assert wilson_interval(np.int64(correct), np.uint16(total)) == wilson_interval(correct, total)
+
+
+def test_wilson_interval_stays_within_0_and_1():
+    for total in (1, 7, 10000):
+        low, high = wilson_interval(0, total)
+        assert low == 0 and 0 < high < 1
+        low, high = wilson_interval(total, total)
+        assert 0 < low < 1 and high == 1
+
+
+def test_wilson_interval_by_its_formula():
+    correct, total, z = 87, 100, 2.5758293035489004  # 99 %
+    share = correct / total
+    center = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    assert wilson_interval(correct, total, 0.99) == pytest.approx((center - half, center + half))
+
+
+@pytest.mark.parametrize("correct, total", [(0, 0), (3, 2), (-1, 5)])
+def test_wilson_interval_of_nonsense(correct, total):
+    with pytest.raises(ValueError):
+        wilson_interval(correct, total)
+
+
+def test_confusion_table_has_true_rows_and_predicted_columns():
+    table = confusion_table(TRUE, READ, NAMES)
+    np.testing.assert_array_equal(table, [[1, 2, 0], [0, 1, 1], [0, 0, 1]])
+    assert table.loc["a", "b"] == 2 and table.loc["b", "a"] == 0
+    assert (table.index.name, table.columns.name) == ("true", "predicted")
+    assert tuple(table.index) == tuple(table.columns) == NAMES
+    np.testing.assert_array_equal(table.sum(axis=1), np.bincount(TRUE))
+
+
+def test_confusion_table_keeps_classes_that_do_not_occur():
+    table = confusion_table(TRUE, READ, (*NAMES, "d"))
+    assert table.shape == (4, 4)
+    assert table.loc["d"].sum() == table["d"].sum() == 0
+
+
+def test_per_class_table():
+    table = per_class_table(TRUE, READ, NAMES)
+    assert list(table.index) == list(NAMES) and list(table.columns) == ["precision", "recall", "images"]
+    np.testing.assert_allclose(table["precision"], [1 / 1, 1 / 3, 1 / 2])
+    np.testing.assert_allclose(table["recall"], [1 / 3, 1 / 2, 1 / 1])
+    np.testing.assert_array_equal(table["images"], [3, 2, 1])
+
+
+def test_precision_of_a_class_never_predicted_is_0(recwarn):
+    table = per_class_table([0, 1], [0, 0], ("a", "b"))
+    assert table.loc["b", "precision"] == 0 and table.loc["b", "recall"] == 0
+    assert not recwarn
+
+
+def confusion(rows):
+    names = list("abcd"[: len(rows)])
+    return pd.DataFrame(rows, index=names, columns=names)
+
+
+def test_most_confused_pairs_are_in_order():
+    table = confusion([[90, 1, 7], [0, 80, 3], [2, 9, 70]])
+    pairs = most_confused_pairs(table)
+    assert list(pairs.columns) == ["true", "predicted", "count"]
+    found = [tuple(pair) for pair in pairs.itertuples(index=False)]
+    assert found == [("c", "b", 9), ("a", "c", 7), ("b", "c", 3), ("c", "a", 2), ("a", "b", 1)]
+    assert len(most_confused_pairs(table, count=2)) == 2
+    assert list(pairs.index) == list(range(5))
+
+
+def test_tied_pairs_keep_the_order_of_the_classes():
+    pairs = most_confused_pairs(confusion([[9, 2, 2], [2, 9, 5], [2, 2, 9]]), count=4)
+    found = list(zip(pairs["true"], pairs["predicted"], strict=True))
+    assert found == [("b", "c"), ("a", "b"), ("a", "c"), ("b", "a")]
+
+
+def test_no_confused_pairs():
+    assert len(most_confused_pairs(confusion([[9, 0], [0, 9]]))) == 0
+    assert len(most_confused_pairs(confusion([[9, 0], [4, 9]]))) == 1
+
+
+@pytest.mark.parametrize("count", [1, IMAGES_PER_CALL, 2 * IMAGES_PER_CALL + 1])
+def test_predict_in_pieces_and_in_order(monkeypatch, count):
+    import keras
+
+    pixels = keras.Input((28, 28, 1))
+    means_and_peaks = [
+        keras.layers.GlobalAveragePooling2D()(pixels),
+        keras.layers.GlobalMaxPooling2D()(pixels),
+    ]
+    network = keras.Model(pixels, keras.layers.Concatenate()(means_and_peaks))
+    pieces = []
+    monkeypatch.setattr(evaluation, "scale", lambda images: pieces.append(len(images)) or scale(images))
+    images = np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    answers = predict(network, images)
+    assert isinstance(answers, np.ndarray) and answers.dtype == np.float32
+    expected = np.stack([images.mean(axis=(1, 2)), images.max(axis=(1, 2))], axis=1) / 255
+    np.testing.assert_allclose(answers, expected, rtol=1e-5)
+    assert max(pieces) <= IMAGES_PER_CALL and sum(pieces) == count
+
+
+def test_predict_with_the_reference_network():
+    from helpers.models import build_reference_model
+
+    images = make_arrays()["x_test"]
+    model = build_reference_model()
+    probabilities = predict(model, images)
+    assert probabilities.shape == (20, 10) and probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(probabilities[:1], predict(model, images[:1]), atol=1e-6)

@@ -1,0 +1,77 @@
+"""The reference network: shapes, parameter counts, precision."""
+
+import keras
+import numpy as np
+import pytest
+
+from helpers.models import build_reference_model
+from helpers.preprocessing import scale
+
+LAYERS = {  # name: (output shape without the batch, parameters by hand)
+    "conv_1": ((26, 26, 32), (3 * 3 * 1 + 1) * 32),
+    "pool_1": ((13, 13, 32), 0),
+    "conv_2": ((11, 11, 64), (3 * 3 * 32 + 1) * 64),
+    "pool_2": ((5, 5, 64), 0),
+    "flatten": ((1600,), 0),
+    "dense": ((128,), (1600 + 1) * 128),
+    "dropout": ((128,), 0),
+    "output": ((10,), (128 + 1) * 10),
+}
+PRECISIONS = ["float32", "mixed_bfloat16"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_layer(precision):
+    model = build_reference_model(precision=precision)
+    found = {layer.name: (layer.output.shape[1:], layer.count_params()) for layer in model.layers}
+    assert found == LAYERS
+    assert list(found) == list(LAYERS), "the order"
+    assert model.input_shape == (None, 28, 28, 1)
+    assert model.count_params() == 225_034 == sum(count for _, count in LAYERS.values())
+
+
+def test_activations_and_dropout():
+    model = build_reference_model(dropout=0.25)
+    activations = {
+        layer.name: layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")
+    }
+    assert activations == {"conv_1": "relu", "conv_2": "relu", "dense": "relu", "output": "softmax"}
+    assert model.get_layer("dropout").rate == 0.25
+    assert build_reference_model().get_layer("dropout").rate == 0.5
+
+
+def test_26_classes():
+    model = build_reference_model(classes=26)
+    assert model.output_shape == (None, 26)
+    assert model.count_params() == 225_034 - 129 * 10 + 129 * 26
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_of_probabilities_sum_to_1(precision, arrays):
+    model = build_reference_model(precision=precision)
+    probabilities = model.predict_on_batch(scale(arrays["x_test"]))
+    assert probabilities.shape == (20, 10) and probabilities.dtype == np.float32
+    assert probabilities.min() >= 0
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_weights_and_output_are_float32_in_both_precisions(precision):
+    model = build_reference_model(precision=precision)
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert model.get_layer("output").compute_dtype == "float32"
+    compute = {layer.compute_dtype for layer in model.layers if layer.name != "output"}
+    assert compute == {"bfloat16" if precision == "mixed_bfloat16" else "float32"}
+    assert keras.config.dtype_policy().name == "float32", "the reader's own layers keep Keras's default"
+
+
+def test_both_precisions_nearly_agree(arrays):
+    exact, rounded = (build_reference_model(precision=precision) for precision in PRECISIONS)
+    rounded.set_weights(exact.get_weights())
+    x = scale(arrays["x_test"])
+    difference = np.abs(exact.predict_on_batch(x) - rounded.predict_on_batch(x)).max()
+    assert 0 < difference < 0.02
+
+
+def test_not_compiled():
+    assert not build_reference_model().compiled

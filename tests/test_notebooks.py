@@ -1,0 +1,168 @@
+"""Every notebook runs on the sample, twice, with exactly the same outputs.
+
+papermill executes it with few epochs; then nbval executes the result again in a new kernel and
+compares every output, figures byte for byte, progress and logs on stderr aside. Both runs train
+their networks anew. The papermill run also stores nothing outside its own folders.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+
+from helpers.record import read_record
+from tests.conftest import make_arrays
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+QUICK = {"dataset": "sample", "epochs": 2}
+
+
+def environment(runs):
+    """As a user has it: no Matplotlib backend chosen, trained networks in a folder of their own."""
+    return {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | {"MNIST_RUNS": str(runs)}
+
+
+def run_papermill(notebook, output, *options, runs):
+    """Run papermill's command line in the output's folder; return the finished process."""
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(notebook), str(output), *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=output.parent, env=environment(runs))
+
+
+def declared_parameters(notebook):
+    return set(papermill.inspect_notebook(str(notebook)))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_two_executions_agree(notebook, tmp_path):
+    executed = tmp_path / notebook.name
+    options = [
+        word
+        for name, value in QUICK.items()
+        if name in declared_parameters(notebook)
+        for word in ("-p", name, str(value))
+    ]
+    first = run_papermill(notebook, executed, *options, runs=tmp_path / "runs 1")
+    assert first.returncode == 0, first.stderr[-3000:]
+    assert read_record(executed)["data"] == "MNIST sample (5,000 digits)"
+    check_stderr(executed)
+
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.nbval_plugin"]
+    command += ["--nbval", "--rootdir", str(ROOT), str(executed)]
+    again = environment(runs=tmp_path / "runs 2")
+    second = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=again)
+    assert second.returncode == 0, second.stdout[-5000:]
+
+
+def check_stderr(executed):
+    """Only progress reaches stderr: no warnings and no messages of TensorFlow."""
+    for cell in nbformat.read(executed, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                lines = output.text.replace("\r", "\n").split("\n")
+                noise = [line for line in lines if line.strip() and not is_progress(line)]
+                assert not noise, noise
+
+
+def is_progress(line):
+    return (
+        line.startswith(("epoch ", " |"))
+        or line == "Loaded the model that was trained with this recipe before."
+    )
+
+
+def test_the_comparison_notices_a_change(tmp_path):
+    """The strict comparison can fail: one altered character or figure is reported."""
+    for part in ("text", "figure"):
+        notebook = nbformat.v4.new_notebook(
+            cells=[
+                nbformat.v4.new_code_cell(
+                    "print('a result')\n"
+                    "from IPython.display import display\n"
+                    "display({'image/png': 'iVBORw0KGgo='}, raw=True)",
+                    execution_count=1,
+                    outputs=[
+                        nbformat.v4.new_output(
+                            "stream", text="a result\n" if part == "figure" else "another result\n"
+                        ),
+                        nbformat.v4.new_output(
+                            "display_data",
+                            data={"image/png": "iVBORw0KGgo=" if part == "text" else "iVBORw0KGgp="},
+                        ),
+                    ],
+                )
+            ]
+        )
+        path = tmp_path / f"{part}.ipynb"
+        nbformat.write(notebook, path)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.nbval_plugin"]
+        command += ["--nbval", "--nbval-kernel-name", "python3", "--rootdir", str(ROOT), str(path)]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert result.returncode == 1 and "Cell outputs differ" in result.stdout, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["-p", "epohcs", "3"], "This notebook has no parameter `epohcs` (did you mean `epochs`?)"),
+        (["-p", "momentum", "0.9"], "This notebook has no parameter `momentum`; it has `dataset`, `seed`"),
+        (["-p", "epochs", "0"], "`epochs` is 0, out of range; give a whole number from 1 to 1000."),
+        (
+            ["-r", "epochs", "3"],
+            "`epochs` is '3', a text; give a whole number from 1 to 1000, without quotes",
+        ),
+        (["-p", "epochs", "true"], "`epochs` is 'true', a text; give a whole number"),
+        (["-y", "epochs: true"], "`epochs` is True, True or False; give a whole number from 1 to 1000."),
+        (["-p", "dataset", "mnits"], "`dataset` is 'mnits' (did you mean `mnist`?), which is none of"),
+    ],
+    ids=["misspelt", "undeclared", "out-of-range", "text", "truth-text", "truth-value", "dataset"],
+)
+def test_bad_parameters_stop_papermill_with_one_sentence(tmp_path, options, sentence):
+    earlier = tmp_path / "runs" / "models" / "earlier.keras"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"an earlier result")
+    notebook = ROOT / "notebooks" / "02_preprocessing.ipynb"
+    result = run_papermill(notebook, tmp_path / "out.ipynb", *options, runs=tmp_path / "runs")
+    assert result.returncode != 0
+    assert sentence in result.stderr
+    assert earlier.read_bytes() == b"an earlier result" and len(list(earlier.parent.iterdir())) == 1
+    errors = [
+        output
+        for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error"
+    ]
+    assert len(errors) == 1 and len(errors[0].traceback) == 1, "one sentence, no stack of calls"
+
+
+def test_a_folder_that_cannot_be_written_stops_papermill_with_one_sentence(tmp_path):
+    blocked = tmp_path / "a file, not a folder"
+    blocked.write_text("")
+    result = run_papermill(
+        ROOT / "notebooks" / "05_evaluation.ipynb",
+        tmp_path / "out.ipynb",
+        *["-p", "dataset", "sample", "-p", "epochs", "1"],
+        runs=blocked,
+    )
+    assert result.returncode != 0
+    assert "StorageError: Trained models cannot be kept in" in result.stderr
+    assert "set the environment variable MNIST_RUNS to another folder." in result.stderr
+
+
+def test_own_data_with_other_class_names(tmp_path):
+    """A user's .npz runs through evaluation, and its class names show."""
+    own = tmp_path / "own.npz"
+    np.savez(own, **make_arrays(train=60, classes=3), class_names=["ant", "bear", "zebra"])
+    result = run_papermill(
+        ROOT / "notebooks" / "05_evaluation.ipynb",
+        tmp_path / "out.ipynb",
+        *["-p", "dataset", str(own), "-p", "epochs", "1"],
+        runs=tmp_path / "runs",
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "class zebra" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")

@@ -1,0 +1,186 @@
+"""Figures: alt text, size, the same bytes each time, and marks that do without color."""
+
+import base64
+import struct
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from conftest import make_arrays
+from matplotlib.colors import to_rgb
+
+from helpers import plots
+from helpers.evaluation import confusion_table
+
+HISTORY = {
+    "accuracy": [0.9, 0.95, 0.97],
+    "loss": [0.3, 0.2, 0.1],
+    "val_accuracy": [0.92, 0.96, 0.965],
+    "val_loss": [0.25, 0.15, 0.14],
+}
+
+
+@pytest.fixture(autouse=True)
+def style():
+    """The notebooks' style, gone after the test, with all figures."""
+    with plt.rc_context():
+        plots.use_style()
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed, as a list of (bundle, metadata)."""
+    displayed = []
+
+    def display(bundle, metadata, raw):
+        assert raw
+        displayed.append((bundle, metadata))
+
+    monkeypatch.setattr(plots, "display", display)
+    return displayed
+
+
+def digits():
+    return plots.draw_digits(make_arrays()["x_test"][:10], [f"a {i}" for i in range(10)])
+
+
+FIGURES = {
+    "digits": digits,
+    "history": lambda: plots.draw_history(HISTORY, "It learns"),
+    "confusion": lambda: plots.draw_confusion(confusion_table([0, 1, 1], [0, 0, 1], ("a", "b"))),
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_show_displays_a_png_with_alt_text_and_width(shown, figure):
+    figure = FIGURES[figure]()
+    inches = figure.get_figwidth()
+    plots.show(figure, "What the figure shows.", name="a_name")
+    ((bundle, metadata),) = shown
+    assert bundle["text/plain"] == "What the figure shows."
+    png = base64.b64decode(bundle["image/png"], validate=True)
+    assert png.startswith(b"\x89PNG")
+    (pixels,) = struct.unpack(">I", png[16:20])
+    about = metadata["image/png"]
+    assert about["alt"] == "What the figure shows." and about["name"] == "a_name"
+    assert 500 <= about["width"] <= 800, "legible, and no wider than a page"
+    assert pixels == pytest.approx(inches * plots.DOTS_PER_INCH, abs=1)
+    assert pixels == pytest.approx(1.5 * about["width"], abs=2), "sharp on dense screens"
+
+
+def test_show_closes_the_figure_and_needs_no_name(shown):
+    figure, _ = plt.subplots()
+    plots.show(figure, "alt")
+    assert plt.get_fignums() == []
+    assert "name" not in shown[0][1]["image/png"]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_equal_figures_are_equal_byte_for_byte(shown, figure):
+    for _ in range(2):
+        plots.show(FIGURES[figure](), "alt")
+    assert shown[0] == shown[1]
+    assert b"Matplotlib" not in base64.b64decode(shown[0][0]["image/png"]), "no version in the file"
+
+
+def frames(axis):
+    """Return the one line width, line style and color of an axis's frame."""
+    (frame,) = {
+        (spine.get_linewidth(), str(spine.get_linestyle()), to_rgb(spine.get_edgecolor()))
+        for spine in axis.spines.values()
+        if spine.get_visible()
+    }
+    return frame
+
+
+def test_wrong_digits_are_marked_by_text_and_frame_as_well_as_color():
+    images = make_arrays()["x_test"][:3]
+    figure = plots.draw_digits(images, ["a", "b", "c"], columns=3, wrong=np.array([False, True, False]))
+    assert [axis.get_title() for axis in figure.axes] == ["✓ a", "✗ b", "✓ c"]
+    right, wrong, other = map(frames, figure.axes)
+    assert right == other
+    assert wrong[0] > 2 * right[0], "a heavier frame"
+    assert wrong[1] != right[1], "a dashed frame"
+    assert wrong[2] != right[2]
+
+
+def test_digits_without_marks():
+    figure = digits()
+    assert [axis.get_title() for axis in figure.axes[:10]] == [f"a {i}" for i in range(10)]
+    assert not any(axis.axison for axis in figure.axes)
+
+
+@pytest.mark.parametrize("count, rows", [(1, 1), (8, 1), (9, 2), (16, 2)])
+def test_grid_of_digits(count, rows):
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 3, 5] = np.arange(1, count + 1)
+    figure = plots.draw_digits(images, ["7"] * count, columns=8)
+    assert len(figure.axes) == 8 * rows
+    drawn = [axis.images[0] for axis in figure.axes if axis.images]
+    assert [image.get_array()[3, 5] for image in drawn] == list(range(1, count + 1))
+    assert {image.get_clim() for image in drawn} == {(0, 255)}, "one scale of gray for all"
+    assert drawn[0].get_cmap().name == "gray_r", "dark ink"
+
+
+def test_title_of_digits_and_no_digits_at_all():
+    figure = plots.draw_digits(np.empty((0, 28, 28), np.uint8), [], title="No digit is wrong")
+    assert figure.get_suptitle() == "No digit is wrong"
+    assert not any(axis.images for axis in figure.axes)
+
+
+def test_history_is_drawn_over_epochs():
+    figure = plots.draw_history(HISTORY, "It learns")
+    assert figure.get_suptitle() == "It learns"
+    accuracy, loss = figure.axes
+    for axis, key, factor in ((accuracy, "accuracy", 100), (loss, "loss", 1)):
+        training, validation = axis.lines
+        for line, name in ((training, key), (validation, f"val_{key}")):
+            np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+            np.testing.assert_allclose(line.get_ydata(), factor * np.array(HISTORY[name]))
+        assert training.get_linestyle() != validation.get_linestyle(), "not by color alone"
+        assert training.get_marker() != validation.get_marker()
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == ["training", "validation"]
+        assert axis.get_xlabel() == "epoch"
+    assert accuracy.get_ylabel() == "accuracy (%)" and "loss" in loss.get_ylabel()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 10])
+def test_epochs_are_whole_numbers(epochs):
+    figure = plots.draw_history({name: [0.5] * epochs for name in HISTORY}, "It learns")
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        low, high = axis.get_xlim()
+        ticks = [tick for tick in axis.get_xticks() if low <= tick <= high]
+        assert ticks and all(tick == round(tick) for tick in ticks)
+
+
+def test_confusion_has_true_rows_and_predicted_columns():
+    # a is read as b twice, b as a never
+    table = confusion_table([0, 0, 0, 1, 1, 2], [1, 1, 0, 1, 2, 2], ("a", "b", "c"))
+    axis = plots.draw_confusion(table).axes[0]
+    written = {text.get_position(): text.get_text() for text in axis.texts}  # position: (column, row)
+    assert written == {(0, 0): "1", (1, 0): "2", (1, 1): "1", (2, 1): "1", (2, 2): "1"}
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["a", "b", "c"]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b", "c"]
+    assert axis.get_ylim()[0] > axis.get_ylim()[1], "the first row is at the top"
+    colored = np.nan_to_num(np.ma.filled(axis.images[0].get_array().astype(float), 0))
+    np.testing.assert_array_equal(colored, [[0, 2, 0], [0, 0, 1], [0, 0, 0]], "errors only")
+
+
+@pytest.mark.parametrize("classes", [2, 26])
+def test_confusion_without_errors_and_with_many_classes(shown, classes):
+    labels = np.arange(classes)
+    table = confusion_table(labels, labels, [f"long name {i}" for i in labels])
+    figure = plots.draw_confusion(table)
+    assert len(figure.axes[0].texts) == classes
+    plots.show(figure, "alt")
+    assert len(shown) == 1
+
+
+def test_colors_are_far_apart_in_lightness_or_hue():
+    colors = np.array([to_rgb(c) for c in (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, plots.GRAY)])
+    distance = np.linalg.norm(colors[:, None] - colors[None], axis=-1)
+    assert distance[~np.eye(len(colors), dtype=bool)].min() > 0.3

@@ -1,0 +1,449 @@
+"""Keeping models: trained once, loaded whole or not at all, safe against everything that goes wrong."""
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import make_arrays
+
+from helpers import storage, training
+from helpers.data import Dataset
+from helpers.errors import StorageError
+from helpers.models import build_reference_model
+from helpers.storage import load_or_train, model_key, runs_folder
+from helpers.training import Recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
+
+PROJECT = Path(__file__).resolve().parent.parent
+RECIPE = Recipe(epochs=1, batch_size=16, precision="float32")
+HISTORY = {"accuracy": [0.5], "loss": [1.25], "val_accuracy": [0.5], "val_loss": [1.5]}
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path):
+    """An empty folder for runs; return the place of the models in it."""
+    monkeypatch.setenv("MNIST_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs" / "models"
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Replace the training with a quick one; return the list of the recipes that were trained."""
+    recipes = []
+
+    def train(data, recipe):
+        recipes.append(recipe)
+        keras.utils.set_random_seed(recipe.seed)
+        return build_reference_model(data.classes), HISTORY
+
+    monkeypatch.setattr(training, "train", train)
+    return recipes
+
+
+def same(model, other):
+    return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
+
+
+def kept(folder):
+    """Return the names and contents of the files that were kept, locks aside."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+# Once trained, always loaded
+
+
+def test_second_call_loads_what_the_first_trained(monkeypatch, tiny, capfd):
+    """With the real training, once."""
+    model, history = load_or_train(tiny, RECIPE)
+    capfd.readouterr()
+    monkeypatch.setattr(training, "train", lambda *args: pytest.fail("trained again"))
+    loaded, loaded_history = load_or_train(tiny, RECIPE)
+    assert same(loaded, model)
+    assert loaded_history == history
+    x = np.random.default_rng(0).random((5, 28, 28, 1), np.float32)
+    np.testing.assert_array_equal(loaded.predict_on_batch(x), model.predict_on_batch(x))
+    shown = capfd.readouterr()
+    assert shown.out == "" and "Loaded" in shown.err
+
+
+def test_files_and_notes(tiny, folder, trained):
+    load_or_train(tiny, RECIPE)
+    key = model_key(tiny, RECIPE)
+    assert set(kept(folder)) == {f"{key}.keras", f"{key}.json"}
+    notes = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+    assert notes["history"] == HISTORY
+    assert notes["recipe"] == dataclasses.asdict(RECIPE) and notes["data"] == "tiny"
+
+
+def test_each_recipe_is_kept(tiny, folder, trained):
+    recipes = [dataclasses.replace(RECIPE, seed=seed) for seed in (0, 1)]
+    first = [load_or_train(tiny, recipe)[0] for recipe in recipes]
+    second = [load_or_train(tiny, recipe)[0] for recipe in recipes]
+    assert trained == recipes
+    assert same(first[0], second[0]) and same(first[1], second[1]) and not same(*first)
+
+
+# The key
+
+OTHER_RECIPE = {
+    "epochs": 2,
+    "batch_size": 17,
+    "validation_split": 0.2,
+    "learning_rate": 0.002,
+    "dropout": 0.4,
+    "precision": "mixed_bfloat16",
+    "seed": 1,
+}
+
+
+def test_key_is_stable(tiny):
+    again = Dataset(**make_arrays(), name="the name does not matter")
+    assert model_key(tiny, RECIPE) == model_key(again, dataclasses.replace(RECIPE))
+    assert set(OTHER_RECIPE) == {field.name for field in dataclasses.fields(Recipe)}
+
+
+@pytest.mark.parametrize("field", OTHER_RECIPE)
+def test_key_changes_with_the_recipe(tiny, field):
+    other = dataclasses.replace(RECIPE, **{field: OTHER_RECIPE[field]})
+    assert model_key(tiny, other) != model_key(tiny, RECIPE)
+
+
+@pytest.mark.parametrize("part", ["x_train", "y_train", "x_test", "y_test"])
+def test_key_changes_with_the_data(tiny, part):
+    arrays = make_arrays()
+    arrays[part][-1] ^= 1
+    assert model_key(Dataset(**arrays, name="tiny"), RECIPE) != model_key(tiny, RECIPE)
+
+
+@pytest.mark.parametrize("module", ["models", "preprocessing", "training"])
+def test_key_changes_with_the_code(monkeypatch, tmp_path, tiny, module):
+    before = model_key(tiny, RECIPE)
+    module = getattr(storage, module)
+    code = Path(module.__file__).read_text(encoding="utf-8")
+    (tmp_path / "code.py").write_text(code, encoding="utf-8")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "code.py"))
+    assert model_key(tiny, RECIPE) == before
+    (tmp_path / "code.py").write_text(code + "# changed\n", encoding="utf-8")
+    assert model_key(tiny, RECIPE) != before
+
+
+@pytest.mark.parametrize("library", ["keras", "tf"])
+def test_key_changes_with_the_versions(monkeypatch, tiny, library):
+    before = model_key(tiny, RECIPE)
+    monkeypatch.setattr(getattr(storage, library), "__version__", "99.0")
+    assert model_key(tiny, RECIPE) != before
+
+
+def test_auto_precision_shares_its_model_with_what_it_means(tiny):
+    auto, meant = (
+        dataclasses.replace(RECIPE, precision=precision)
+        for precision in ("auto", training.choose_precision("auto"))
+    )
+    assert model_key(tiny, auto) == model_key(tiny, meant)
+
+
+# Damaged files: trained again instead of loaded
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1000] if path.suffix == ".keras" else path.read_bytes()[:-40])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def write(content):
+    return lambda path: path.write_bytes(content)
+
+
+DAMAGE = {
+    "model missing": (".keras", Path.unlink),
+    "model truncated": (".keras", cut),
+    "model altered": (".keras", flip),
+    "model empty": (".keras", write(b"")),
+    "notes missing": (".json", Path.unlink),
+    "notes half-written": (".json", cut),
+    "notes empty": (".json", write(b"")),
+    "notes not text": (".json", write(b"\xff\xfe\x00")),
+    "notes of another form": (".json", write(b"[]")),
+    "notes without content": (".json", write(b"{}")),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_model_is_trained_again(tiny, folder, trained, case):
+    ending, damage = DAMAGE[case]
+    model, _ = load_or_train(tiny, RECIPE)
+    whole = kept(folder)
+    damage(folder / (model_key(tiny, RECIPE) + ending))
+    again, history = load_or_train(tiny, RECIPE)
+    assert len(trained) == 2
+    assert same(again, model) and history == HISTORY
+    assert kept(folder).keys() == whole.keys()
+    load_or_train(tiny, RECIPE)
+    assert len(trained) == 2, "repaired by the second training"
+
+
+def test_other_model_under_this_name_is_not_loaded(tiny, folder, trained):
+    """As after a crash between the two renamings of two different savings."""
+    load_or_train(tiny, RECIPE)
+    load_or_train(tiny, dataclasses.replace(RECIPE, seed=1))
+    this, other = (model_key(tiny, dataclasses.replace(RECIPE, seed=seed)) for seed in (0, 1))
+    os.replace(folder / f"{other}.keras", folder / f"{this}.keras")
+    load_or_train(tiny, RECIPE)
+    assert len(trained) == 3
+
+
+# Folders that cannot be written, and full disks
+
+
+def assert_storage_error(data, folder, recipe=RECIPE):
+    with pytest.raises(StorageError) as caught:
+        load_or_train(data, recipe)
+    message = str(caught.value)
+    assert str(folder) in message and "MNIST_RUNS" in message
+    assert "\n" not in message and message.endswith(".")
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_folder_that_cannot_be_made(monkeypatch, tmp_path, tiny, trained, place):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("MNIST_RUNS", str(tmp_path / place))
+    assert_storage_error(tiny, tmp_path / place)
+    assert trained == [], "found out before the training"
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_read_only_folder(tiny, folder, trained):
+    folder.mkdir(parents=True)
+    folder.chmod(0o500)
+    assert_storage_error(tiny, folder)
+    assert trained == []
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_read_only_folder_as_any_user(monkeypatch, tiny, folder, trained, code):
+    def refuse(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(storage.tempfile, "NamedTemporaryFile", refuse)
+    assert_storage_error(tiny, folder)
+    assert trained == []
+
+
+def test_kept_model_is_loaded_from_a_read_only_folder(monkeypatch, tiny, trained):
+    load_or_train(tiny, RECIPE)
+    monkeypatch.setattr(storage.tempfile, "NamedTemporaryFile", no_space)
+    monkeypatch.setattr(storage.filelock, "FileLock", no_space)
+    load_or_train(tiny, RECIPE)
+    assert len(trained) == 1
+
+
+def no_space(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def half_a_save(model, path, **options):
+    Path(path).write_bytes(b"half a model")
+    no_space()
+
+
+FULL_DISK = {
+    "saving": (keras.Model, "save", half_a_save),
+    "notes": (Path, "write_text", no_space),
+    "renaming": (storage.os, "replace", no_space),
+}
+
+
+@pytest.mark.parametrize("case", FULL_DISK)
+def test_full_disk(monkeypatch, tiny, folder, trained, case):
+    load_or_train(tiny, RECIPE)
+    before = kept(folder)
+    other = dataclasses.replace(RECIPE, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(*FULL_DISK[case])
+        assert_storage_error(tiny, folder, other)
+    assert kept(folder) == before, "no partial files, and the earlier model as it was"
+    load_or_train(tiny, RECIPE)
+    assert len(trained) == 2
+    load_or_train(tiny, other)  # there is space again, and the lock is free
+    assert len(trained) == 3
+    load_or_train(tiny, other)
+    assert len(trained) == 3
+
+
+@pytest.mark.parametrize("space", [0, 1000, 100_000, 500_000, 900_000])
+def test_full_disk_for_real(tiny, folder, trained, space):
+    """The system refuses to let any file grow beyond `space` bytes; the model takes 930,000."""
+    resource = pytest.importorskip("resource")
+    folder.mkdir(parents=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (space, hard))
+    try:
+        with pytest.raises(StorageError) as caught:
+            load_or_train(tiny, RECIPE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(folder) in str(caught.value)
+    assert kept(folder) == {}
+
+
+def test_error_in_the_second_renaming_leaves_nothing_that_counts(monkeypatch, tiny, trained):
+    replace = os.replace
+
+    def fail_on_notes(source, target):
+        if str(target).endswith(".json"):
+            no_space()
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.os, "replace", fail_on_notes)
+        with pytest.raises(StorageError):
+            load_or_train(tiny, RECIPE)
+    load_or_train(tiny, RECIPE)
+    assert len(trained) == 2
+
+
+def test_error_in_training_frees_the_lock(monkeypatch, tiny, folder, trained):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            load_or_train(tiny, RECIPE)
+    assert kept(folder) == {}
+    load_or_train(tiny, RECIPE)
+    assert len(trained) == 1
+
+
+# Other processes
+
+CHILD = """
+import os, signal, time
+from pathlib import Path
+from conftest import make_arrays
+from helpers import storage, training
+from helpers.data import Dataset
+from helpers.models import build_reference_model
+from helpers.training import Recipe
+
+log = Path(os.environ["MNIST_RUNS"] + ".log")
+data, recipe = Dataset(**make_arrays(), name="tiny"), Recipe(epochs=1, batch_size=16, precision="float32")
+
+def train(data, recipe):
+    with log.open("a") as file:
+        file.write("child trains\\n")
+    return build_reference_model(data.classes), {"loss": [0.0]}
+
+training.train = train
+"""
+
+
+def child(code, **options):
+    """Start a process that runs `code` after CHILD."""
+    paths = [str(PROJECT), str(PROJECT / "tests")]
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD + textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize("moment", ["within the file", "before the first renaming", "between the renamings"])
+def test_killed_while_saving(tiny, folder, trained, moment):
+    process = child(
+        f"""
+        moment = {moment!r}
+        die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+        replace = os.replace
+
+        def replace_once(source, target):
+            replace(source, target)
+            os.replace = die
+
+        def half_a_save(model, path):
+            Path(path).write_bytes(b"half a model")
+            die()
+
+        import keras
+        if moment == "within the file":
+            keras.Model.save = half_a_save
+        else:
+            os.replace = die if moment == "before the first renaming" else replace_once
+        storage.load_or_train(data, recipe)
+        """
+    )
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert list(folder.rglob("*.keras")), "it died with the model on its way to the disk"
+
+    _, history = load_or_train(tiny, RECIPE)  # neither waits for the dead one's lock nor loads its model
+    assert len(trained) == 1 and history == HISTORY
+    load_or_train(tiny, RECIPE)
+    assert len(trained) == 1
+
+
+def test_two_processes_train_once(monkeypatch, tiny, tmp_path, capfd):
+    """The child trains until this process has said that it waits; then this one loads."""
+    waiting = tmp_path / "waiting"
+    process = child(
+        """
+        def slow(data, recipe, train=training.train):
+            print("training", flush=True)
+            waiting = Path(os.environ["MNIST_RUNS"]).with_name("waiting")
+            for _ in range(6000):  # a minute
+                if waiting.exists():
+                    break
+                time.sleep(0.01)
+            return train(data, recipe)
+
+        training.train = slow
+        storage.load_or_train(data, recipe)
+        """
+    )
+    assert process.stdout.readline() == "training\n"
+
+    def say(text, say=storage._say):
+        waiting.touch()
+        say(text)
+
+    monkeypatch.setattr(storage, "_say", say)
+    monkeypatch.setattr(training, "train", lambda *args: (waiting.touch(), pytest.fail("trained twice")))
+    _, history = load_or_train(tiny, RECIPE)
+    assert history == {"loss": [0.0]}
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert Path(os.environ["MNIST_RUNS"] + ".log").read_text() == "child trains\n"
+    assert capfd.readouterr().err.startswith("Another process is training this model")
+
+
+# The folder
+
+
+def test_runs_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("MNIST_RUNS", "~/models of mine")
+    assert runs_folder() == tmp_path / "models of mine"
+    monkeypatch.delenv("MNIST_RUNS")
+    monkeypatch.chdir(tmp_path)
+    assert runs_folder() == PROJECT / "runs", "wherever the notebook runs"
+    monkeypatch.setattr(storage, "PROJECT", tmp_path / "site-packages")
+    assert runs_folder() == tmp_path / "runs", "installed without the project's folder"

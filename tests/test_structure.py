@@ -1,0 +1,375 @@
+"""What every committed notebook, the README and the repository must look like."""
+
+import ast
+import contextlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import keras
+import nbformat
+import papermill
+import pytest
+import yaml
+from nbval.plugin import get_sanitize_patterns
+
+import helpers.record
+from helpers.models import build_reference_model
+from helpers.parameters import PARAMETERS
+from helpers.record import MIME
+from tools import refresh
+
+ROOT = Path(__file__).resolve().parent.parent
+PATHS = refresh.notebook_paths()
+each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def outputs(notebook):
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def tracked_files():
+    """The project's files: git's list, or without git everything but what is generated."""
+    paths = []
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        paths = [ROOT / line for line in listed.stdout.splitlines()]
+    if ROOT / "pyproject.toml" not in paths:  # no git, or another project's
+        paths = list(ROOT.rglob("*"))
+    generated = re.compile(r"\.venv|runs|\.git|build|__pycache__|.*\.egg-info|\..*_cache|\.ipynb_checkpoints")
+    return [
+        path
+        for path in paths
+        if path.is_file() and not any(generated.fullmatch(part) for part in path.relative_to(ROOT).parts)
+    ]
+
+
+def text_of(path):
+    """A file's text; of a notebook without its figures, whose code can spell anything."""
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    notebook = read(path)
+    for output in outputs(notebook):
+        output.get("data", {}).pop("image/png", None)
+    return nbformat.writes(notebook)
+
+
+def test_there_are_notebooks_numbered_without_gaps():
+    assert [int(path.name[:2]) for path in PATHS] == list(range(len(PATHS)))
+    assert len(PATHS) >= 7
+
+
+@each_notebook
+def test_metadata_is_clean(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert set(notebook.metadata) == {"kernelspec", "language_info", "tutorial"}
+    assert notebook.metadata.kernelspec.name == "python3"
+    allowed = {"tags", "jupyter", "cellView"}
+    assert all(set(cell.metadata) <= allowed for cell in notebook.cells)
+
+
+@each_notebook
+def test_was_executed_from_the_top_without_errors(path):
+    notebook = read(path)
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert all(
+        output.output_type != "error" and output.get("name") != "stderr" for output in outputs(notebook)
+    )
+    assert path.stat().st_size < 1_000_000
+    for cell in code_cells(notebook):
+        streams = [output.output_type == "stream" for output in cell.outputs]
+        assert not any(a and b for a, b in zip(streams, streams[1:], strict=False)), "streams are joined"
+
+
+@each_notebook
+def test_outputs_were_made_by_the_code_above_them(path):
+    """The stored hash is of exactly this code and these helpers; if not, run `make refresh`."""
+    assert read(path).metadata.tutorial.code_sha256 == refresh.code_hash(read(path))
+
+
+@each_notebook
+def test_outputs_were_made_on_the_full_data(path):
+    assert refresh.read_record(path)["data"] == "MNIST"
+
+
+@each_notebook
+def test_parameters_are_plain_typed_documented_and_checked(path):
+    notebook = read(path)
+    (cell,) = tagged(notebook, "parameters")
+    declared = {}
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.AnnAssign), "name: type = value"
+        declared[statement.target.id] = ast.literal_eval(statement.value)
+        assert statement.annotation.id == PARAMETERS[statement.target.id].type.__name__
+    assert len(cell.source.split("\n")) == len(declared), "one a line"
+    assert {"dataset", "seed"} <= set(declared)
+
+    inspected = papermill.inspect_notebook(str(path))
+    assert list(inspected) == list(declared), "papermill sees every parameter"
+    for name, about in inspected.items():
+        assert len(about["help"]) > 10, f"{name} has a comment"
+        parameter = PARAMETERS[name]
+        if parameter.low is not None and name != "seed":
+            numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", about["help"])]
+            assert {float(parameter.low), float(parameter.high)} <= set(numbers), f"{name}: range"
+        assert all(choice in about["help"] for choice in parameter.choices)
+
+    following = notebook.cells[notebook.cells.index(cell) + 1]
+    call = ast.parse(following.source).body[0].value
+    assert call.func.id == "check_parameters"
+    assert [keyword.arg for keyword in call.keywords] == list(declared)
+    assert [keyword.value.id for keyword in call.keywords] == list(declared)
+
+
+@each_notebook
+def test_generated_cells_match_paths_and_repository(path):
+    notebook = read(path)
+    assert notebook.cells[0].source == refresh.first_cell(path, notebook, PATHS)
+    for target in re.findall(r"\]\(([^)#]+\.(?:ipynb|md))", notebook.cells[0].source):
+        if not target.startswith("https://"):
+            assert (path.parent / target).exists(), target
+    assert f"/blob/main/notebooks/{path.name})" in notebook.cells[0].source
+    (setup,) = tagged(notebook, "colab-setup")
+    assert setup.source == refresh.COLAB_CELL.format(repository=refresh.repository())
+    assert not setup.outputs
+
+
+@each_notebook
+def test_links_between_notebooks_lead_somewhere(path):
+    for cell in read(path).cells:
+        for target in re.findall(r"\]\(([^)]+)\)", cell.source) if cell.cell_type == "markdown" else []:
+            assert target.startswith("https://") or (path.parent / target.split("#")[0]).exists(), target
+
+
+@each_notebook
+def test_follows_the_order_of_sections(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    order = [
+        "**Time:**",
+        "**What you will do.**",
+        "**What you will be able to do.**",
+        "**What it builds on.**",
+        "## Settings",
+        "## The result",
+        "## Summary",
+        "## On your own",
+        "## Where to read more",
+    ]
+    places = [text.find(heading) for heading in order]
+    assert -1 not in places and places == sorted(places), dict(zip(order, places, strict=True))
+    assert "*Predict" in text
+
+
+@each_notebook
+def test_every_figure_has_alt_text(path):
+    notebook = read(path)
+    for output in outputs(notebook):
+        if "image/png" in output.get("data", {}):
+            alt = output.metadata["image/png"]["alt"]
+            assert len(alt) > 30 and output.data["text/plain"] == alt
+    for cell in notebook.cells:
+        assert "plt.show(" not in cell.source
+        assert not re.search(r"!\[\s*\]\(|<img(?![^>]*alt=)", cell.source)
+
+
+@each_notebook
+def test_has_exactly_one_record(path):
+    found = [output for output in outputs(read(path)) if MIME in output.get("data", {})]
+    assert len(found) == 1
+    assert {"text/html", "text/plain"} < set(found[0].data)
+    assert json.loads(found[0].data[MIME])
+
+
+@each_notebook
+def test_uses_no_magics(path):
+    for cell in code_cells(read(path)):
+        ast.parse(cell.source)  # magics and shell escapes are no Python
+        assert "get_ipython" not in cell.source
+
+
+@each_notebook
+def test_exercises_have_folded_solutions_that_ran(path):
+    notebook = read(path)
+    exercises, solutions = tagged(notebook, "exercise"), tagged(notebook, "solution")
+    assert len(exercises) == len(solutions) >= 3
+    for number, (exercise, solution) in enumerate(zip(exercises, solutions, strict=True), start=1):
+        place = notebook.cells.index(exercise)
+        assert f"**Exercise {number}.**" in notebook.cells[place - 1].source
+        assert notebook.cells[place + 1] is solution
+        assert "check_answer(" in exercise.source and "answer = ..." in exercise.source
+        assert "Replace the ..." in exercise.outputs[0].text
+        assert solution.source.startswith(f"# Solution {number}")
+        assert solution.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
+        assert solution.execution_count and solution.outputs
+
+
+@each_notebook
+def test_every_solution_passes_the_check_of_its_exercise(path):
+    for solution in tagged(read(path), "solution"):
+        assert solution.source.endswith("check_answer(answer)")
+        assert "Right!" in "".join(output.get("text", "") for output in solution.outputs), solution.source
+
+
+# A decimal number in prose is a measurement, unless the line cites a source or the number stands
+# in the notebook's code too (a setting, or a constant that the code asserts).
+DECIMAL = re.compile(r"\d+\.\d+")
+
+
+@each_notebook
+def test_no_measurement_is_typed_by_hand(path):
+    notebook = read(path)
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    in_code = set(DECIMAL.findall(code))
+    for cell in notebook.cells[1:]:
+        for line in cell.source.split("\n") if cell.cell_type == "markdown" else []:
+            if "https://" in line or line.startswith("- "):
+                continue
+            text = re.sub(r"\[[^]]*\]\([^)]*\)", "", line)
+            by_hand = set(DECIMAL.findall(text)) - in_code - {"3.0", "3.10", "3.13"}
+            assert not by_hand, line
+            assert not re.search(r"\d\s*(?:seconds|minutes|ms|GB)\b", text), line
+
+
+def test_no_measurement_is_typed_into_the_readme():
+    text = re.sub(
+        r"generated -->.*?<!--", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    for line in text.split("\n"):
+        if "http" not in line and "papermill" not in line and "PYTHON=" not in line:
+            assert not set(DECIMAL.findall(line)) - {"3.10", "3.13"}, line
+
+
+def test_readme_and_figures_are_up_to_date():
+    """If not, run `make refresh`, or `python tools/refresh.py --no-run` for the text alone."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert refresh.fill_readme(text, refresh.readme_parts(PATHS)) == text
+    shown = {name for path in PATHS for name in refresh.figures(read(path))}
+    assert {path.stem for path in (ROOT / "figures").glob("*.png")} == shown
+    for path in PATHS:
+        for name, (content, _) in refresh.figures(read(path)).items():
+            assert (ROOT / "figures" / f"{name}.png").read_bytes() == content
+
+
+def test_links_in_the_readme_lead_somewhere():
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (ROOT / target.split("#")[0]).exists(), target
+
+
+def test_the_lesson_and_the_helper_build_the_same_network():
+    """Notebooks 00 and 03 write out the network that helpers.models builds for all others."""
+    theirs = comparable(build_reference_model(10, 0.5))
+    for path in (PATHS[0], PATHS[3]):
+        (source,) = [
+            ast.unparse(statement)
+            for cell in code_cells(read(path))
+            for statement in ast.parse(cell.source).body
+            if isinstance(statement, ast.Assign) and 'name="reference"' in cell.source
+            if statement.targets[0].id == "model"
+        ]
+        names = {
+            "keras": keras,
+            "layers": keras.layers,
+            "dropout": 0.5,
+            "data": type("D", (), {"classes": 10}),
+        }
+        exec(source, names)
+        assert comparable(names["model"]) == theirs
+
+
+def comparable(model):
+    """The configuration of every layer, random initializers' seeds aside."""
+    return re.sub(r"'seed': (None|\d+)", "", repr([layer.get_config() for layer in model.layers]))
+
+
+def test_no_machine_paths_and_no_package_index():
+    pattern = re.compile(
+        r"/(?:home|root|Users|tmp|opt|work)/\w|[A-Z]:\\\\\w|py" + r"pi\.org|python" + "hosted"
+    )
+    for path in tracked_files():
+        if path.suffix != ".png" and path.name != Path(__file__).name:
+            found = pattern.search(text_of(path))
+            assert not found, f"{path.relative_to(ROOT)}: {found and found[0]}"
+
+
+def test_the_repository_address_stands_in_one_place():
+    """Everywhere else it is generated: in the README, the notebooks' badges and their Colab cell."""
+    address = refresh.repository().removeprefix("https://")
+    for path in tracked_files():
+        if path.suffix not in {".png", ".ipynb"} and path.name not in {"pyproject.toml", "README.md"}:
+            assert address not in path.read_text(encoding="utf-8"), path
+
+
+def test_repository_is_small():
+    assert sum(path.stat().st_size for path in tracked_files()) < 25_000_000
+
+
+def test_conda_installs_the_same_versions():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip == ["-c constraints.txt", "-e .[notebook,test]"]
+
+
+def test_every_dependency_has_an_exact_version():
+    pinned = set(
+        re.findall(
+            r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.MULTILINE
+        )
+    )
+    project = refresh.tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    assert {re.match(r"[\w.-]+", line)[0] for line in wanted} <= pinned
+
+
+AMERICAN = {
+    r"colou?r": "color", r"cent(?:er|re)": "center", r"gr[ae]y": "gray", r"label+ed": "labeled",
+    r"normali[sz]e": "normalize", r"recogni[sz]e": "recognize", r"neighbou?r": "neighbor",
+    r"behaviou?r": "behavior", r"optimi[sz]er": "optimizer", r"licen[sc]e": "license",
+}  # fmt: skip
+
+
+def test_spelling_is_american():
+    for path in [*PATHS, ROOT / "README.md", *(ROOT / "helpers").glob("*.py")]:
+        text = path.read_text(encoding="utf-8").lower()
+        for pattern, american in AMERICAN.items():
+            assert set(re.findall(rf"\b{pattern}\b", text)) <= {american}, f"{path.name}: {american}"
+
+
+@each_notebook
+def test_verify_accepts_other_measurements_of_the_same_kind(path, monkeypatch):
+    """A record with other accuracies and another precision is the same once sanitized."""
+    shown = []
+    monkeypatch.setattr(helpers.record, "display", lambda bundle, raw: shown.append(bundle))
+    stored = helpers.record.read_record(path)
+    other_cpu = {"float32": "mixed_bfloat16", "mixed_bfloat16": "float32"}
+    elsewhere = {
+        name: value * 0.9137 if isinstance(value, float) else other_cpu.get(value, value)
+        for name, value in stored.items()
+    }
+    for values in (stored, elsewhere):
+        helpers.record.record(**values)
+    assert sanitized(shown[0]) == sanitized(shown[1])
+    assert sanitized(shown[0]) != sanitized(shown[0] | {MIME: shown[0][MIME].replace('"data"', '"date"')})
+
+
+def sanitized(bundle):
+    rules = get_sanitize_patterns((ROOT / "tests" / "sanitize.cfg").read_text(encoding="utf-8"))
+    assert len(rules) > 5
+    for pattern, replacement in rules:
+        bundle = {kind: re.sub(pattern, replacement, text) for kind, text in bundle.items()}
+    return bundle

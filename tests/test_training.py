@@ -1,0 +1,300 @@
+"""Training: validation split, batches, the fused Adam, precision, reproducibility."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import make_arrays
+
+from helpers import training
+from helpers.data import Dataset
+from helpers.models import build_reference_model
+from helpers.preprocessing import one_hot, scale
+from helpers.training import FusedAdam, Recipe, batches, choose_precision, split_validation, train
+
+RECIPE = Recipe(epochs=2, batch_size=8, validation_split=0.2, precision="float32")
+
+
+def content(dataset):
+    """Return the images and labels of all batches in one array each."""
+    x, y = zip(*dataset.as_numpy_iterator(), strict=True)
+    return np.concatenate(x), np.concatenate(y)
+
+
+# The validation split
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.15, 0.3, 0.5])
+@pytest.mark.parametrize("count", [40, 101])
+def test_validation_split_is_keras_own(count, share):
+    arrays = make_arrays(train=count)
+    data = Dataset(**arrays, name="split")
+    (x, y), (x_validation, y_validation) = split_validation(data, share)
+    assert len(x) == len(y) and 0 < len(x_validation) == len(y_validation)
+    np.testing.assert_array_equal(np.concatenate([x, x_validation]), data.x_train)
+    np.testing.assert_array_equal(np.concatenate([y, y_validation]), data.y_train)
+    assert x.dtype == y.dtype == np.uint8
+
+    # A model that always answers 0 and never learns: its loss is the mean of the targets that Keras
+    # holds out, which are made so that every choice of them has another mean.
+    targets = np.arange(count, dtype=np.float32) ** 2
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(0.0), loss="mean_absolute_error", run_eagerly=True)
+    fitted = model.fit(np.zeros((count, 1)), targets, batch_size=count, validation_split=share, verbose=0)
+    assert fitted.history["val_loss"][0] == pytest.approx(targets[len(x) :].mean(), rel=1e-5)
+
+
+# Batches
+
+
+@pytest.mark.parametrize("classes", [3, 10])
+def test_batches_in_order_are_scaled_and_one_hot(classes):
+    arrays = make_arrays(classes=classes)
+    x, y = content(batches(arrays["x_train"], arrays["y_train"], classes, 16))
+    np.testing.assert_array_equal(x, scale(arrays["x_train"]))
+    np.testing.assert_array_equal(y, one_hot(arrays["y_train"], classes))
+    assert x.dtype == y.dtype == np.float32
+
+
+def test_batch_sizes(arrays):
+    dataset = batches(arrays["x_train"], arrays["y_train"], 10, 16)
+    assert [len(x) for x, _ in dataset.as_numpy_iterator()] == [16, 16, 8]
+    assert len(dataset) == 3
+
+
+def test_shuffled_epochs_are_different_permutations(arrays):
+    images, labels = arrays["x_train"], arrays["y_train"]
+    place = {image.tobytes(): i for i, image in enumerate(images)}
+
+    def order(x, y):
+        indices = [place[image.tobytes()] for image in np.rint(x[..., 0] * 255).astype(np.uint8)]
+        np.testing.assert_array_equal(y, one_hot(labels[indices]))  # labels stay with their images
+        return indices
+
+    def epochs(seed):
+        keras.utils.set_random_seed(0)
+        dataset = batches(images, labels, 10, 16, shuffle_seed=seed)
+        return [order(*content(dataset)) for _ in range(3)]
+
+    first = epochs(seed=7)
+    for indices in first:
+        assert sorted(indices) == list(range(len(images)))
+        moved = np.abs(np.array(indices) - np.arange(len(images)))
+        assert moved.mean() > len(images) / 5, "shuffled over the whole data, not only nearby"
+    assert first[0] != first[1] != first[2] != first[0]
+    assert epochs(seed=7) == first
+    assert all(other not in first for other in epochs(seed=8))
+
+
+# The fused Adam
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"learning_rate": 0.05, "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-4}]
+)
+def test_fused_adam_on_gradients_of_all_sizes(settings):
+    random = np.random.default_rng(0)
+    gradients = random.normal(size=(50, 1000)) * 10.0 ** random.integers(-9, 2, (50, 1000))
+    results = []
+    for optimizer in (FusedAdam(**settings), keras.optimizers.Adam(**settings)):
+        variable = keras.Variable(np.zeros(1000, np.float32))
+        for gradient in gradients.astype(np.float32):
+            optimizer.apply([tf.constant(gradient)], [variable])
+        results.append(variable.numpy())
+    assert np.abs(results[1]).max() > 0.01
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
+
+
+def steps(optimizer, model, arrays, count):
+    """Train for `count` batches of 10 images; return the weights before and after."""
+    keras.utils.set_random_seed(0)
+    model = model()
+    before = model.get_weights()
+    model.compile(optimizer, loss="categorical_crossentropy")
+    x, y = scale(arrays["x_train"]), one_hot(arrays["y_train"])
+    for step in range(count):
+        part = slice(step % 4 * 10, step % 4 * 10 + 10)
+        model.train_on_batch(x[part], y[part])
+    return before, model.get_weights()
+
+
+def softmax_regression():
+    layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+    return keras.Sequential(layers)
+
+
+@pytest.mark.parametrize(
+    "model, count",
+    [
+        (softmax_regression, 20),
+        # ReLU and pooling blow rounding up from step to step, so only a few.
+        (lambda: build_reference_model(dropout=0.0), 4),
+    ],
+    ids=["softmax regression", "reference"],
+)
+def test_fused_adam_trains_like_keras_adam(arrays, model, count):
+    before, fused = steps(FusedAdam(0.001), model, arrays, count)
+    _, plain = steps(keras.optimizers.Adam(0.001), model, arrays, count)
+    assert all(np.abs(a - b).max() > 0.001 for a, b in zip(before, fused, strict=True)), "all weights move"
+    for a, b in zip(fused, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+# Precision
+
+
+class NoFile:
+    def __init__(self, path):
+        pass
+
+    def exists(self):
+        return False
+
+
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        ("fpu sse2 avx512f avx512_bf16 amx_tile", "mixed_bfloat16"),
+        ("fpu amx_bf16", "mixed_bfloat16"),
+        ("fpu sse2 avx2 avx512f", "float32"),
+        ("fpu avx512_bf16x no_amx_bf16", "float32"),
+        ("", "float32"),
+        (None, "float32"),  # no such file: macOS, Windows
+    ],
+)
+def test_auto_precision_on_other_machines(monkeypatch, tmp_path, flags, expected):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    if flags is None:
+        monkeypatch.setattr(training, "Path", NoFile)
+    else:
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
+        monkeypatch.setattr(training, "Path", lambda path: tmp_path / "cpuinfo")
+    assert choose_precision() == choose_precision("auto") == expected
+
+
+def test_auto_precision_with_a_graphics_card(monkeypatch, tmp_path):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a card"])
+    (tmp_path / "cpuinfo").write_text("flags : avx512_bf16")
+    monkeypatch.setattr(training, "Path", lambda path: tmp_path / "cpuinfo")
+    assert choose_precision("auto") == "float32"
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_chosen_precision_is_kept(precision):
+    assert choose_precision(precision) == precision
+
+
+# train()
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """A data set without a test part: training may not look at it."""
+    arrays = make_arrays()
+    return Dataset(arrays["x_train"], arrays["y_train"], None, None, "digits")
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    return train(digits, RECIPE)
+
+
+def same(weights, others):
+    return all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True))
+
+
+def test_history_has_one_value_an_epoch(trained):
+    _, history = trained
+    assert list(history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
+    assert {len(values) for values in history.values()} == {RECIPE.epochs}
+    assert {type(value) for values in history.values() for value in values} == {float}
+
+
+def test_same_seed_gives_the_same_bits(digits, trained):
+    np.random.seed(123)  # whatever was drawn before does not matter
+    model, history = train(digits, RECIPE)
+    assert same(model.get_weights(), trained[0].get_weights())
+    assert history == trained[1]
+
+
+def test_another_seed_gives_another_model(digits, trained):
+    model, history = train(digits, dataclasses.replace(RECIPE, seed=1))
+    assert not same(model.get_weights(), trained[0].get_weights())
+    assert history != trained[1]
+
+
+def test_seed_decides_the_first_weights_and_the_order(monkeypatch, digits):
+    seeds = []
+
+    def spy(*args, shuffle_seed=None):
+        seeds.append(shuffle_seed)
+        return batches(*args)  # in order, so that only the first weights differ
+
+    monkeypatch.setattr(training, "batches", spy)
+    recipe = dataclasses.replace(RECIPE, epochs=1, learning_rate=1e-6, dropout=0.0)
+    first, second = (train(digits, dataclasses.replace(recipe, seed=seed))[0] for seed in (3, 4))
+    assert np.abs(first.get_weights()[0] - second.get_weights()[0]).max() > 0.05
+    assert seeds == [3, None, 4, None], "training images are shuffled, validation images are not"
+
+
+def test_validation_values_are_those_of_the_last_images(digits, trained):
+    model, history = trained
+    _, (x, y) = split_validation(digits, RECIPE.validation_split)
+    model = keras.models.clone_model(model)
+    model.set_weights(trained[0].get_weights())
+    model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    measured = model.evaluate(scale(x), one_hot(y), verbose=0, return_dict=True)
+    assert measured["loss"] == pytest.approx(history["val_loss"][-1], abs=1e-4)
+    assert measured["accuracy"] == pytest.approx(history["val_accuracy"][-1])
+
+
+def test_dropout_is_off_in_predictions(digits, trained):
+    model, _ = trained
+    x = scale(digits.x_train)
+    probabilities = model.predict_on_batch(x)
+    np.testing.assert_array_equal(model.predict_on_batch(x), probabilities)
+    without = build_reference_model(dropout=0.0)
+    without.set_weights(model.get_weights())
+    np.testing.assert_array_equal(without.predict_on_batch(x), probabilities)
+    assert not np.allclose(model(x, training=True), probabilities), "dropout is there in training"
+
+
+def test_training_learns(digits):
+    recipe = Recipe(epochs=15, batch_size=8, validation_split=0.1, learning_rate=0.003, dropout=0.1)
+    _, history = train(digits, recipe)
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+
+
+def test_mixed_precision_returns_a_float32_model(digits):
+    model, _ = train(digits, dataclasses.replace(RECIPE, epochs=1, precision="mixed_bfloat16"))
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+
+
+def test_other_numbers_of_classes():
+    names = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    data = Dataset(**make_arrays(52, 26, classes=26), name="letters", class_names=names)
+    model, _ = train(data, dataclasses.replace(RECIPE, epochs=1))
+    assert model.output_shape == (None, 26)
+
+
+def test_recipe_defaults_are_the_design():
+    assert dataclasses.asdict(Recipe()) == {
+        "epochs": 10,
+        "batch_size": 128,
+        "validation_split": 0.1,
+        "learning_rate": 0.001,
+        "dropout": 0.5,
+        "precision": "auto",
+        "seed": 0,
+    }
+
+
+def test_progress_goes_to_stderr_only(digits, capsys):
+    train(digits, dataclasses.replace(RECIPE, epochs=3))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "epoch 3/3" in shown.err and "left" in shown.err
+    assert " accuracy 0." in shown.err and "validation accuracy 0." in shown.err

@@ -1,0 +1,259 @@
+"""Execute the notebooks on the full MNIST and rewrite everything that is made from them.
+
+    python tools/refresh.py                  all notebooks
+    python tools/refresh.py 04_training      only this one
+    python tools/refresh.py --no-run         only navigation, badges, figures and README
+
+An executed notebook replaces the committed one, without papermill's traces. Navigation, badges and
+the Colab cell are generated; so are the README's marked parts and the files in ``figures/``.
+"""
+
+import argparse
+import ast
+import base64
+import hashlib
+import math
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbval.plugin import coalesce_streams
+
+from helpers.data import load_mnist
+from helpers.record import read_record
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+COLAB_CELL = """\
+# In Google Colab only: install this tutorial's helpers.
+import importlib.util
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("helpers") is None:
+    source = "git+{repository}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)"""
+
+
+def repository():
+    """Return the project's address, which stands in pyproject.toml and nowhere else by hand."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return project["project"]["urls"]["Repository"]
+
+
+def notebook_paths():
+    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def title(notebook):
+    """Return the notebook's title line, as in "04 · Training: how the network learns"."""
+    return notebook.cells[0].source.split("\n")[0].removeprefix("# ")
+
+
+def colab_link(path):
+    owner_and_name = repository().removeprefix("https://github.com/")
+    address = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{path.name}"
+    return f"[![Open in Colab]({BADGE})]({address})"
+
+
+def first_cell(path, notebook, paths):
+    """Return the text of the first cell: title, neighbors, course map, Colab badge, duration."""
+    place = paths.index(path)
+    links = ["[Course map](../README.md#course-map)"]
+    if place > 0:
+        links.insert(0, f"[← {paths[place - 1].stem.replace('_', ' ')}]({paths[place - 1].name})")
+    if place + 1 < len(paths):
+        links.append(f"[{paths[place + 1].stem.replace('_', ' ')} →]({paths[place + 1].name})")
+    duration = notebook.metadata.get("tutorial", {}).get("duration", "not measured yet")
+    return (
+        f"# {title(notebook)}\n\n{' · '.join(links)} · {colab_link(path)}\n\n"
+        f"**Time:** {duration}, measured with the full MNIST."
+    )
+
+
+def write_generated_cells(paths):
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[0].source = first_cell(path, notebook, paths)
+        for cell in notebook.cells:
+            if "colab-setup" in cell.metadata.get("tags", []):
+                cell.source = COLAB_CELL.format(repository=repository())
+        nbformat.write(notebook, path)
+
+
+def code_hash(notebook):
+    """Return a SHA-256 over everything that decides a notebook's outputs, its data aside.
+
+    That is the notebook's code and, with all that they import in turn, the helpers it imports.
+    """
+    code = [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "colab-setup" not in cell.metadata.get("tags", [])
+    ]
+    found, waiting = ({}, [imported for cell in code for imported in imported_helpers(cell)])
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found[module] = (ROOT / "helpers" / f"{module}.py").read_text(encoding="utf-8")
+            waiting += imported_helpers(found[module])
+    everything = code + [found[module] for module in sorted(found)]
+    return hashlib.sha256("\n".join(everything).encode()).hexdigest()
+
+
+def imported_helpers(source):
+    """Return the names of the helpers modules that a piece of Python imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("helpers.")}
+    return names
+
+
+def execute(path):
+    """Execute a notebook with its default parameters; return it cleaned, with its duration."""
+    import papermill
+
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, path.name)
+        papermill.execute_notebook(str(path), str(output), cwd=str(path.parent), progress_bar=True)
+        notebook = nbformat.read(output, as_version=4)
+    seconds = time.perf_counter() - started
+    minutes = math.ceil(2 * seconds / 60) / 2  # rounded up to half minutes
+    unit = "minute" if minutes <= 1 else "minutes"
+    number = {0.5: "half a", 1: "one"}.get(minutes, f"{minutes:g}")
+    clean(notebook)
+    notebook.metadata["tutorial"] = {
+        "code_sha256": code_hash(notebook),
+        "duration": f"about {number} {unit} on {os.cpu_count()} CPU cores",
+    }
+    return notebook
+
+
+def clean(notebook):
+    """Take out what differs from run to run or machine to machine."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
+        }
+    )
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+        if cell.cell_type == "code":
+            kept = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = coalesce_streams(kept)  # how a stream is cut up depends on timing
+
+
+def figures(notebook):
+    """Return the named figures in a notebook's outputs: name → (PNG bytes, alt text)."""
+    found = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            about = output.get("metadata", {}).get("image/png", {})
+            if "name" in about:
+                found[about["name"]] = (base64.b64decode(output.data["image/png"]), about["alt"])
+    return found
+
+
+def readme_parts(paths):
+    """Return the README's generated parts: marker name → Markdown."""
+    notebooks = {path: nbformat.read(path, as_version=4) for path in paths}
+    alt = {name: text for nb in notebooks.values() for name, (_, text) in figures(nb).items()}
+    rows = ["| | notebook | what you will do | time | |", "| --- | --- | --- | --- | --- |"]
+    for path, notebook in notebooks.items():
+        number, name = title(notebook).split(" · ", 1)
+        task = notebook.cells[1].source.split("\n")[0].removeprefix("**What you will do.** ")
+        duration = notebook.metadata["tutorial"]["duration"].removeprefix("about ").split(" on ")[0]
+        rows.append(
+            f"| {number} | [{name}](notebooks/{path.name}) | {task} | {duration} | {colab_link(path)} |"
+        )
+
+    records = {path.stem[:2]: read_record(path) for path in paths}
+    training, evaluation, model = records["04"], records["05"], records["03"]
+    interval = f"{percent(evaluation['test_interval_low'])} to {percent(evaluation['test_interval_high'])}"
+    results = [
+        "| measured | value | in notebook |",
+        "| --- | --- | --- |",
+        f"| test accuracy | **{percent(evaluation['test_accuracy'])}** (95% interval {interval}) | 05 |",
+        f"| training accuracy, dropout off | {percent(training['training_accuracy'])} | 04 |",
+        f"| validation accuracy | {percent(training['validation_accuracy'])} | 04 |",
+        f"| test accuracy of the plain Keras version | {percent(records['00']['test_accuracy'])} | 00 |",
+        f"| parameters of the network | {model['parameters']:,} | 03 |",
+        "",
+        f"One training run of {evaluation['epochs']} epochs with seed {evaluation['seed']} on "
+        f"{evaluation['data']}, not the best of several. The interval is for the choice of test "
+        "digits; another seed gives another network.",
+    ]
+    return {
+        "hero": f"![{alt['predictions']}](figures/predictions.png)",
+        "results": "\n".join(results),
+        "curves": f"![{alt['accuracy']}](figures/accuracy.png)",
+        "architecture": f"![{alt['architecture']}](figures/architecture.png)",
+        "course-map": "\n".join(rows),
+        "clone": f"```\ngit clone {repository()}\ncd {repository().rsplit('/', 1)[1]}\nmake tutorial\n```",
+    }
+
+
+def percent(share):
+    return f"{100 * share:.2f}%"
+
+
+def fill_readme(text, parts):
+    """Return the README with every part between its markers replaced."""
+    for name, part in parts.items():
+        pattern = rf"(<!-- {name}: generated -->\n).*?(<!-- {name}: end -->)"
+        text, count = re.subn(
+            pattern, lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text, flags=re.DOTALL
+        )
+        if count != 1:
+            raise SystemExit(f"README.md needs the markers of the part {name!r} exactly once.")
+    return text
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("names", nargs="*", help="notebooks to execute (default: all)")
+    arguments.add_argument("--no-run", action="store_true", help="execute none")
+    options = arguments.parse_args()
+    paths = notebook_paths()
+    unknown = set(options.names) - {path.stem for path in paths}
+    if unknown:
+        raise SystemExit(f"There is no notebook {', '.join(sorted(unknown))}.")
+
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    if not options.no_run:
+        load_mnist("mnist")  # outputs are committed from the full data only: fail now, not later
+        write_generated_cells(paths)  # they are executed too
+        with tempfile.TemporaryDirectory() as runs:
+            os.environ["MNIST_RUNS"] = runs  # train anew; nothing kept from earlier days
+            chosen = [path for path in paths if path.stem in options.names or not options.names]
+            executed = {path: execute(path) for path in chosen}
+        for path, notebook in executed.items():
+            nbformat.write(notebook, path)
+    write_generated_cells(paths)  # again, with the measured durations
+    for path in paths:
+        for name, (content, _) in figures(nbformat.read(path, as_version=4)).items():
+            (ROOT / "figures" / f"{name}.png").write_bytes(content)
+    readme.write_text(fill_readme(text, readme_parts(paths)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
