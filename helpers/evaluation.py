@@ -7,7 +7,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from helpers.preprocessing import scale
 
-IMAGES_PER_CALL = 1000  # keeps memory small: the images are scaled a piece at a time
+IMAGES_PER_CALL = 200  # keeps memory small: the images are scaled a piece at a time
 
 
 def predict(model, images):

@@ -88,7 +88,11 @@ def batches(images, labels, classes, batch_size, shuffle_seed=None):
     indices = tf.data.Dataset.range(len(images))
     if shuffle_seed is not None:
         indices = indices.shuffle(len(images), seed=shuffle_seed)
-    return indices.batch(batch_size).map(prepare, num_parallel_calls=1).prefetch(2)
+    # Without autotuning: its thread wakes at growing intervals, and the end of an epoch waits for it.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    prepared = indices.batch(batch_size).map(prepare, num_parallel_calls=1)
+    return prepared.prefetch(2).with_options(options)
 
 
 class FusedAdam(keras.optimizers.Adam):

@@ -58,6 +58,11 @@ def test_batches_in_order_are_scaled_and_one_hot(classes):
     assert x.dtype == y.dtype == np.float32
 
 
+def test_the_pipeline_runs_without_autotuning(arrays):
+    """Its thread can hold up the end of an epoch for seconds."""
+    assert batches(arrays["x_train"], arrays["y_train"], 10, 16).options().autotune.enabled is False
+
+
 def test_batch_sizes(arrays):
     dataset = batches(arrays["x_train"], arrays["y_train"], 10, 16)
     assert [len(x) for x, _ in dataset.as_numpy_iterator()] == [16, 16, 8]
