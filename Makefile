@@ -45,7 +45,10 @@ test: .venv/ready
 	$(BIN)/python -m pytest
 
 lab: .venv/ready
-	$(BIN)/jupyter lab --LabApp.default_url='/lab/tree/README.md?factory=Markdown%20Preview'
+	mkdir -p .venv/share/jupyter/lab/settings
+	printf '%s\n' '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}' \
+	  > .venv/share/jupyter/lab/settings/overrides.json # Markdown opens rendered, so that its links work
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/README.md
 
 # Execute the committed notebooks again on the full MNIST and compare with their stored outputs.
 verify: .venv/ready

@@ -35,6 +35,8 @@ def wilson_interval(correct, total, confidence=0.95):
     Raises:
         ValueError: unless 0 ≤ ``correct`` ≤ ``total`` and ``total`` ≥ 1.
     """
+    if not 0 <= correct <= total or total < 1:
+        raise ValueError(f"{correct} correct of {total} is no proportion.")
     interval = binomtest(int(correct), int(total)).proportion_ci(confidence, method="wilson")
     return interval.low, interval.high
 

@@ -129,7 +129,7 @@ class Progress(keras.callbacks.Callback):
             total=total,
             file=sys.stderr,
             mininterval=0.5,
-            bar_format="{desc} |{bar:24}| {elapsed} passed, {remaining} left{postfix}",
+            bar_format="{desc} |{bar:16}| {elapsed}, {remaining} left{postfix}",
         )
         self.validation = ""
 
@@ -144,10 +144,11 @@ class Progress(keras.callbacks.Callback):
         self.bar.update(done - self.bar.n)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.validation = f", validation accuracy {logs['val_accuracy']:.4f}"
+        self.validation = f", validation {logs['val_accuracy']:.4f}"
 
     def on_train_end(self, logs=None):
         self.bar.close()
+        sys.stderr.flush()  # before anything that the notebook prints next
 
 
 def train(data, recipe=Recipe()):

@@ -302,4 +302,4 @@ def test_progress_goes_to_stderr_only(digits, capsys):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "epoch 3/3" in shown.err and "left" in shown.err
-    assert " accuracy 0." in shown.err and "validation accuracy 0." in shown.err
+    assert " accuracy 0." in shown.err and ", validation 0." in shown.err
