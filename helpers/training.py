@@ -80,14 +80,20 @@ def batches(images, labels, classes, batch_size, shuffle_seed=None):
         Batches of ``(batch, 28, 28, 1)`` float32 in [0, 1] and ``(batch, classes)`` float32.
     """
     images, labels = tf.constant(images), tf.constant(labels)
+    count = len(images)
+
+    def order(number):  # of all images at once, from the epoch's random number
+        indices = tf.range(count, dtype=tf.int64)
+        if shuffle_seed is None:
+            return indices
+        return tf.random.experimental.stateless_shuffle(indices, seed=[number, shuffle_seed])
 
     def prepare(indices):
         x = tf.cast(tf.gather(images, indices), tf.float32)[..., tf.newaxis] / 255
         return x, tf.one_hot(tf.gather(labels, indices), classes)
 
-    indices = tf.data.Dataset.range(len(images))
-    if shuffle_seed is not None:
-        indices = indices.shuffle(len(images), seed=shuffle_seed)
+    epoch = tf.data.Dataset.random(seed=shuffle_seed, rerandomize_each_iteration=True).take(1)
+    indices = epoch.map(order).unbatch()
     # Without autotuning: its thread wakes at growing intervals, and the end of an epoch waits for it.
     options = tf.data.Options()
     options.autotune.enabled = False
