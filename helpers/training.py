@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from helpers.models import build_reference_model
 
-BATCHES_PER_CALL = 16  # how many batches TensorFlow trains on before it returns to Python
+BATCHES_PER_CALL = 32  # how many batches TensorFlow trains on before it returns to Python
 
 
 @dataclass(frozen=True)
@@ -82,23 +82,23 @@ def batches(images, labels, classes, batch_size, shuffle_seed=None):
     images, labels = tf.constant(images), tf.constant(labels)
     count = len(images)
 
-    def order(number):  # of all images at once, from the epoch's random number
-        indices = tf.range(count, dtype=tf.int64)
-        if shuffle_seed is None:
-            return indices
-        return tf.random.experimental.stateless_shuffle(indices, seed=[number, shuffle_seed])
-
     def prepare(indices):
         x = tf.cast(tf.gather(images, indices), tf.float32)[..., tf.newaxis] / 255
         return x, tf.one_hot(tf.gather(labels, indices), classes)
 
-    epoch = tf.data.Dataset.random(seed=shuffle_seed, rerandomize_each_iteration=True).take(1)
-    indices = epoch.map(order).unbatch()
+    def epoch(number):  # the order of all images at once, from the epoch's random number
+        order = tf.range(count)
+        if shuffle_seed is not None:
+            order = tf.random.experimental.stateless_shuffle(order, seed=[number, shuffle_seed])
+        starts = tf.data.Dataset.range(0, count, batch_size, output_type=tf.int32)
+        return starts.map(lambda start: prepare(order[start : start + batch_size]))
+
+    numbers = tf.data.Dataset.random(seed=shuffle_seed, rerandomize_each_iteration=True).take(1)
+    length = tf.data.experimental.assert_cardinality(-(-count // batch_size))  # rounded up
     # Without autotuning: its thread wakes at growing intervals, and the end of an epoch waits for it.
     options = tf.data.Options()
     options.autotune.enabled = False
-    prepared = indices.batch(batch_size).map(prepare, num_parallel_calls=1)
-    return prepared.prefetch(2).with_options(options)
+    return numbers.flat_map(epoch).apply(length).prefetch(2).with_options(options)
 
 
 class FusedAdam(keras.optimizers.Adam):
