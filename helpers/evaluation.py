@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from helpers.preprocessing import scale
@@ -39,6 +39,19 @@ def wilson_interval(correct, total, confidence=0.95):
         raise ValueError(f"{correct} correct of {total} is no proportion.")
     interval = binomtest(int(correct), int(total)).proportion_ci(confidence, method="wilson")
     return interval.low, interval.high
+
+
+def mean_interval(values, confidence=0.95):
+    """Return the mean of repeated measurements and Student's interval for it: (mean, low, high).
+
+    Source: Student 1908, Biometrika 6(1). With a single value the interval is not known: nan.
+    """
+    values = np.asarray(values, dtype=float)
+    mean, count = values.mean(), len(values)
+    if count < 2:
+        return mean, np.nan, np.nan
+    margin = t.ppf((1 + confidence) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)
+    return mean, mean - margin, mean + margin
 
 
 def confusion_table(labels, predicted, class_names):

@@ -64,6 +64,37 @@ def check_value(name, value):
         raise ParameterError(f"`{name}` is empty; give {parameter.accepted()}.")
 
 
+def parse_value(name, value):
+    """Return a checked value, read from text if it is text, as command lines and YAML give it.
+
+    ``"1e-3"`` becomes 0.001 for a parameter that is a number, ``"false"`` becomes False for one
+    that is a truth value; 0 becomes 0.0 where any number is accepted.
+
+    Raises:
+        ParameterError: as `check_value`.
+    """
+    wanted = PARAMETERS[name].type if name in PARAMETERS else str
+    try:
+        if type(value) is str and wanted in (int, float):
+            value = wanted(value)
+        elif type(value) is str and wanted is bool:
+            value = {"true": True, "false": False}.get(value.lower(), value)
+    except ValueError:
+        pass  # `check_value` says what is wrong
+    check_value(name, value)
+    return float(value) if wanted is float else value
+
+
+def check_names(given, declared):
+    """Raise `ParameterError` unless a notebook that declares some parameters has all the given ones."""
+    for name in given:
+        if name not in declared:
+            raise ParameterError(
+                f"This notebook has no parameter `{name}`{nearest(name, declared)}; "
+                f"it has {', '.join(f'`{known}`' for known in declared)}."
+            )
+
+
 def check_parameters(**declared):
     """Check a notebook's parameters: ``check_parameters(seed=seed, epochs=epochs)``.
 
@@ -74,12 +105,7 @@ def check_parameters(**declared):
         ParameterError: in one sentence, with what was given, what is accepted and, for a
             misspelt name, the nearest correct spelling.
     """
-    for name in _injected_names():
-        if name not in declared:
-            raise ParameterError(
-                f"This notebook has no parameter `{name}`{nearest(name, declared)}; "
-                f"it has {', '.join(f'`{known}`' for known in declared)}."
-            )
+    check_names(_injected_names(), declared)
     for name, value in declared.items():
         check_value(name, value)
 

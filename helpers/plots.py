@@ -148,3 +148,66 @@ def draw_confusion(table):
     axis.set(xlabel="predicted class", ylabel="true class")
     axis.spines[:].set_visible(False)
     return figure
+
+
+def draw_sweep(table, metric, parameters):
+    """Draw what a sweep measured: a chart for each swept parameter, every run a point.
+
+    Beside the points stand the mean and its 95% interval over the runs that differ in nothing but
+    their seed. Runs that differ in another parameter are apart, with a marker of their own.
+
+    Args:
+        table: as `helpers.batch.collect` returns it.
+        metric: the column to draw.
+        parameters: the columns that differ between the runs, seeds aside; may be empty.
+
+    Returns:
+        A Matplotlib figure.
+    """
+    from helpers.evaluation import mean_interval  # here, as other figures need not wait for SciPy
+
+    factor, unit = (100, " (%)") if "accuracy" in metric else (1, "")
+    panels = list(parameters) or [None]
+    figure, axes = plt.subplots(len(panels), 1, figsize=(7.2, 3.4 * len(panels)), squeeze=False, sharey="col")
+    for axis, parameter in zip(axes[:, 0], panels):
+        others = [name for name in parameters if name != parameter]
+        series = list(table.groupby(others)) if others else [((), table)]
+        places = sorted(table[parameter].unique()) if parameter else [None]
+        width = 0.7 / len(series)
+        for number, (values, runs) in enumerate(series):
+            color = (BLUE, ORANGE, GREEN, PURPLE, GRAY)[number % 5]
+            marker = "osD^v"[number % 5]
+            label = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in zip(others, values))
+            for place, value in enumerate(places):
+                found = runs if parameter is None else runs[runs[parameter] == value]
+                if found.empty:
+                    continue
+                x = place + width * (number - (len(series) - 1) / 2)
+                measured = factor * found[metric].to_numpy(dtype=float)
+                mean, low, high = mean_interval(measured)
+                axis.plot(np.full(len(measured), x - width / 6), measured, ".", color=color, alpha=0.6)
+                axis.errorbar(
+                    x + width / 6,
+                    mean,
+                    yerr=None if np.isnan(low) else [[mean - low], [high - mean]],
+                    fmt=marker,
+                    color=color,
+                    capsize=4,
+                    label=label if place == 0 else None,
+                )
+        axis.set_xticks(range(len(places)), ["" if value is None else value for value in places])
+        axis.set(xlim=(-0.6, len(places) - 0.4), ylabel=metric.replace("_", " ") + unit)
+        axis.set_xlabel(parameter.replace("_", " ") if parameter else "all runs")
+        if others:
+            axis.legend(frameon=False, fontsize=9)
+    name = metric.replace("_", " ")
+    title = f"Mean {name}: {factor * table[metric].mean():.4g}{unit.strip(' ()')}"
+    if parameters:
+        means = table.groupby(list(parameters))[metric].mean() * factor
+        best = means.idxmax() if len(parameters) > 1 else [means.idxmax()]
+        place = ", ".join(f"{p.replace('_', ' ')} {value}" for p, value in zip(parameters, best))
+        title = f"Highest mean {name}: {means.max():.4g}{unit.strip(' ()')}, at {place}"
+    figure.suptitle(
+        f"{title}\n(dots: runs; beside them: mean and 95% interval)", x=0.01, ha="left", fontsize=12
+    )
+    return figure

@@ -57,7 +57,11 @@ def read_record(path):
     Args:
         path: an ``.ipynb`` file. If it holds several records, the last wins.
     """
-    notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+    return record_in(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def record_in(notebook):
+    """Return the record in an executed notebook that is read already, as a dict, or {}."""
     found = {}
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):

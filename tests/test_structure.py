@@ -15,6 +15,7 @@ import yaml
 from nbval.plugin import get_sanitize_patterns
 
 import helpers.record
+from helpers.batch import code_hash
 from helpers.models import build_reference_model
 from helpers.parameters import PARAMETERS
 from helpers.record import MIME
@@ -100,7 +101,7 @@ def test_was_executed_from_the_top_without_errors(path):
 @each_notebook
 def test_outputs_were_made_by_the_code_above_them(path):
     """The stored hash is of exactly this code and these helpers; if not, run `make refresh`."""
-    assert read(path).metadata.tutorial.code_sha256 == refresh.code_hash(read(path))
+    assert read(path).metadata.tutorial.code_sha256 == code_hash(read(path))
 
 
 @each_notebook

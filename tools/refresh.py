@@ -9,9 +9,7 @@ the Colab cell are generated; so are the README's marked parts and the files in 
 """
 
 import argparse
-import ast
 import base64
-import hashlib
 import math
 import os
 import re
@@ -22,6 +20,7 @@ from pathlib import Path
 import nbformat
 from nbval.plugin import coalesce_streams
 
+from helpers.batch import code_hash
 from helpers.data import load_mnist
 from helpers.record import read_record
 
@@ -87,39 +86,6 @@ def write_generated_cells(paths):
             if "colab-setup" in cell.metadata.get("tags", []):
                 cell.source = COLAB_CELL.format(repository=repository())
         nbformat.write(notebook, path)
-
-
-def code_hash(notebook):
-    """Return a SHA-256 over everything that decides a notebook's outputs, its data aside.
-
-    That is the notebook's code and, with all that they import in turn, the helpers it imports.
-    """
-    code = [
-        cell.source
-        for cell in notebook.cells
-        if cell.cell_type == "code" and "colab-setup" not in cell.metadata.get("tags", [])
-    ]
-    found, waiting = ({}, [imported for cell in code for imported in imported_helpers(cell)])
-    while waiting:
-        module = waiting.pop()
-        if module not in found:
-            found[module] = (ROOT / "helpers" / f"{module}.py").read_text(encoding="utf-8")
-            waiting += imported_helpers(found[module])
-    everything = code + [found[module] for module in sorted(found)]
-    return hashlib.sha256("\n".join(everything).encode()).hexdigest()
-
-
-def imported_helpers(source):
-    """Return the names of the helpers modules that a piece of Python imports."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
-            names.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("helpers.")}
-    return names
 
 
 def execute(path):

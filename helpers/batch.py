@@ -1,0 +1,543 @@
+"""Run notebooks in batches: with checked parameters, in parallel, and so that a stop costs little.
+
+    python -m helpers.batch run 04_training runs/trial -p epochs 3
+    python -m helpers.batch run all runs/small -p dataset sample
+    python -m helpers.batch sweep 05_evaluation runs/rates -p learning_rate 1e-4,1e-3 -p seed 0,1,2
+    python -m helpers.batch sweep 05_evaluation runs/rates -f sweep.yml --scheduler tcp://host:8786
+    python -m helpers.batch collect runs/rates --metric test_accuracy
+
+papermill executes the notebooks and Dask spreads them over processes or machines. What is here is
+what they leave open: parameters are checked before a kernel starts; an executed notebook appears in
+its folder whole or not at all; a sweep that is started again does only what is not there yet.
+"""
+
+import argparse
+import ast
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import re
+import sys
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import nbformat
+import papermill
+import yaml
+from papermill.iorw import papermill_io
+from tqdm import tqdm
+
+from helpers.errors import ParameterError, StorageError, TutorialError, nearest
+from helpers.executed import choose_metric, collect, is_local, one_line, read_executed, read_folder, swept
+from helpers.parameters import check_names, parse_value
+
+CONNECTION_SECONDS = 10  # how long to wait for a scheduler
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+MEMORY_OF_A_RUN = 2e9  # bytes; the reference network on the full MNIST takes about half of it
+
+
+# --- What is to be run ---
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A notebook and the runs to make of it: ``runs`` maps each output's name to its parameters."""
+
+    source: str
+    code: str
+    runs: dict[str, dict]
+
+
+def find_notebook(name):
+    """Return the path of a notebook that is named by its path or, for the tutorial's, by its stem."""
+    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+    path = known.get(str(name), Path(name))
+    if not path.is_file():
+        raise ParameterError(f"There is no notebook {str(name)!r}{nearest(str(name), known)}.")
+    return path
+
+
+def make_plan(notebook, grid, entries=({},)):
+    """Check the parameters of a sweep against its notebook and name every run.
+
+    Args:
+        notebook: a path, or the stem of one of the tutorial's notebooks.
+        grid: name → list of values; every combination is run.
+        entries: a list of dicts, each a set of values that belong together; every combination of
+            the grid is run with each.
+
+    Raises:
+        ParameterError: the notebook does not declare a name, or a value is of the wrong type or
+            out of range.
+    """
+    path = find_notebook(notebook)
+    declared = papermill.inspect_notebook(str(path))
+    check_names([*grid, *(name for entry in entries for name in entry)], declared)
+    runs = {}
+    for entry in entries:
+        both = sorted(set(grid) & set(entry))
+        if both:
+            raise ParameterError(f"`{both[0]}` stands in the grid and in the list; leave it in one of them.")
+        for values in itertools.product(*grid.values()):
+            given = dict(zip(grid, values)) | entry
+            parameters = {name: parse_value(name, value) for name, value in sorted(given.items())}
+            runs[run_name(path.stem, parameters)] = parameters
+    content = nbformat.read(path, as_version=4)
+    code = code_hash(content)
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []  # made anew, so they need not travel
+    content.metadata["tutorial"] = {"code_sha256": code}
+    return Plan(nbformat.writes(content), code, runs)
+
+
+def run_name(stem, parameters):
+    """Return the name of a run: readable parts, and a hash of the notebook's name and all values."""
+    exact = json.dumps([stem, parameters], sort_keys=True)
+    readable = "_".join(f"{name}={value}" for name, value in sorted(parameters.items()))
+    readable = re.sub(r"[^\w.=-]+", "-", readable)[:100]
+    return "_".join(filter(None, [stem, readable, hashlib.sha256(exact.encode()).hexdigest()[:8]]))
+
+
+def code_hash(notebook):
+    """Return a SHA-256 over everything that decides a notebook's outputs, data and settings aside.
+
+    That is the notebook's code and, with all that they import in turn, the helpers it imports.
+    """
+    code = [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "colab-setup" not in cell.metadata.get("tags", [])
+    ]
+    found, waiting = ({}, [imported for cell in code for imported in imported_helpers(cell)])
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found[module] = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+            waiting += imported_helpers(found[module])
+    everything = code + [found[module] for module in sorted(found)]
+    return hashlib.sha256("\n".join(everything).encode()).hexdigest()
+
+
+def imported_helpers(source):
+    """Return the names of the helpers modules that a piece of Python imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("helpers.")}
+    return names
+
+
+# --- One run ---
+
+
+def execute(source, parameters, progress_bar=False):
+    """Execute a notebook with papermill in a new kernel.
+
+    Args:
+        source: the notebook as JSON text.
+        parameters: name → value.
+
+    Returns:
+        The executed notebook as JSON text. If it failed, it is there as far as it got, and
+        ``metadata.tutorial.error`` says in one line why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "output.ipynb")
+        error = None
+        try:
+            papermill.execute_notebook(
+                nbformat.reads(source, as_version=4),
+                str(output),
+                parameters,
+                progress_bar=progress_bar,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings break the bar
+            )
+        except papermill.PapermillExecutionError as failure:
+            error = f"{failure.ename}: {failure.evalue}"
+        except Exception as failure:  # such as a kernel that was killed
+            error = f"{type(failure).__name__}: {failure}"
+        text = output.read_text(encoding="utf-8") if output.exists() else source
+    notebook = nbformat.reads(text, as_version=4)
+    if error:
+        notebook.metadata["tutorial"]["error"] = one_line(error)
+    return nbformat.writes(notebook)
+
+
+def run(names, folder, parameters):
+    """Execute notebooks one after another into a folder, with progress; print a line for each.
+
+    Args:
+        names: paths or stems. Each notebook gets those parameters that it declares; each parameter
+            must be declared by one of them at least.
+        folder: the folder of the executed notebooks: a path or whatever else papermill writes to.
+        parameters: name → value.
+
+    Returns:
+        How many failed.
+
+    Raises:
+        ParameterError: as `make_plan`, before anything is executed.
+        StorageError: the folder cannot be written to.
+    """
+    paths = [find_notebook(name) for name in names]
+    declared = {path: papermill.inspect_notebook(str(path)) for path in paths}
+    check_names(parameters, dict.fromkeys(name for found in declared.values() for name in found))
+    plans = {
+        path: make_plan(path, {name: [parameters[name]] for name in parameters if name in declared[path]})
+        for path in paths
+    }
+    make_folder(folder)
+    failed = 0
+    for path, plan in plans.items():
+        (values,) = plan.runs.values()
+        text = execute(plan.source, values, progress_bar={"desc": path.stem})
+        output = inside(folder, path.name)
+        write(text, output)
+        problem = read_executed(text).problem
+        failed += problem is not None
+        print(
+            f"{path.stem}: {'finished' if problem is None else f'failed: {problem}'} → {output}", flush=True
+        )
+    return failed
+
+
+# --- Folders: anything that papermill reads and writes ---
+
+
+def inside(folder, name):
+    return str(Path(folder, name)) if is_local(folder) else f"{str(folder).rstrip('/')}/{name}"
+
+
+def make_folder(folder):
+    """Make a local folder and see that it can be written to, before any work is done for it."""
+    if is_local(folder):
+        with _clear_errors(folder):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+
+
+def write(text, path):
+    """Write a file so that it is seen whole or not at all."""
+    with _clear_errors(path):
+        if not is_local(path):
+            papermill_io.write(text, path)  # object stores write whole files only
+            return
+        partial = Path(f"{path}.{os.getpid()}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _clear_errors(place):
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{place} cannot be written ({error.strerror or error}); free space there, make it "
+            "writable, or choose another folder."
+        ) from None
+
+
+# --- Sweeps ---
+
+
+def sweep(plan, folder, scheduler=None, workers=None, retry=False, execute=execute):
+    """Make all runs of a plan that a folder does not hold yet, in parallel, with a progress bar.
+
+    A run counts as finished if its executed notebook is in the folder, whole and made by the same
+    code. So a sweep that was stopped in any way goes on when it is started again. A failed run is
+    kept, with the error in it, and not repeated unless ``retry`` is set.
+
+    Args:
+        plan: a `Plan`.
+        folder: where the executed notebooks go. Two sweeps at once cannot have the same local one.
+        scheduler: the address of a Dask scheduler; None starts a cluster on this machine.
+        workers: how many processes to start on this machine; None fits them to cores and memory.
+        retry: repeat failed runs.
+        execute: the function that executes one run, for tests.
+
+    Returns:
+        The failed runs: name → reason in one line.
+
+    Raises:
+        StorageError: the folder cannot be written to, or another sweep uses it.
+        TutorialError: the scheduler cannot be reached, or was lost.
+    """
+    make_folder(folder)
+    with _only_one(folder):
+        failed = {}
+        waiting = dict(plan.runs)
+        for name, executed in read_folder(folder).items():
+            if name not in plan.runs:
+                continue
+            if executed.code is None:
+                _say(f"{name}: {executed.problem}; it runs again.")
+            elif executed.code != plan.code:
+                _say(f"{name}: made by another version of the code; it runs again.")
+            elif executed.problem is None:
+                del waiting[name]
+            elif not retry:
+                failed[name] = executed.problem
+                del waiting[name]
+        if waiting:
+            with _client(scheduler, workers, len(waiting)) as client:
+                failed |= _run_all(client, plan, waiting, folder, failed, execute)
+    return {name: failed[name] for name in plan.runs if name in failed}
+
+
+def _run_all(client, plan, waiting, folder, failed, execute):
+    """Send runs to a cluster and write what comes back; return the failed ones."""
+    from dask.distributed import as_completed
+
+    source = client.submit(str, plan.source, pure=False)  # a task: Dask can make it again if it is lost
+    once = uuid.uuid4().hex  # another sweep on the same scheduler has other keys
+    futures = {
+        client.submit(_task, source, parameters, execute, key=f"{name}-{once}"): name
+        for name, parameters in waiting.items()
+    }
+    new = {}
+    started = len(plan.runs) - len(waiting)
+
+    def state(done):
+        running = min(len(plan.runs) - done, sum(client.nthreads().values()))
+        bad = len(failed) + len(new)
+        return f"{done - bad} of {len(plan.runs)} finished, {running} running, {bad} failed"
+
+    with tqdm(
+        desc=state(started),
+        total=len(plan.runs),
+        initial=started,
+        file=sys.stderr,
+        bar_format="|{bar:16}| {desc}, {elapsed}, {remaining} left",
+    ) as bar:
+        for future in as_completed(list(futures), loop=client.loop):
+            name = futures.pop(future)
+            if future.status == "cancelled":
+                raise TutorialError("The Dask scheduler was lost; start the sweep again to go on.")
+            if future.status == "error":  # the worker failed, not the notebook
+                new[name] = one_line(f"{type(future.exception()).__name__}: {future.exception()}")
+            else:
+                text = future.result()
+                write(text, inside(folder, f"{name}.ipynb"))
+                problem = read_executed(text).problem
+                if problem is not None:
+                    new[name] = problem
+            del future  # frees its result on the cluster
+            bar.update()
+            bar.set_description_str(state(bar.n))
+    return new
+
+
+def _task(source, parameters, execute):
+    """Execute one run on a worker; unless the cluster says otherwise, a run has one core."""
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
+    return execute(source, parameters)
+
+
+@contextlib.contextmanager
+def _client(scheduler, workers, runs):
+    """Connect to a Dask scheduler, or to a new cluster on this machine that ends with the sweep."""
+    import logging
+
+    import distributed
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is reported by `sweep`
+    if scheduler:
+        try:
+            client = distributed.Client(scheduler, timeout=CONNECTION_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise TutorialError(f"There is no Dask scheduler at {scheduler} ({error}).") from None
+        with client:
+            yield client
+        return
+    workers = workers or max(1, min(CPU_COUNT, int(MEMORY_LIMIT / MEMORY_OF_A_RUN), runs))
+    with (
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,  # the kernels use the memory, not the workers
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            env=dict.fromkeys(THREADS, str(max(1, CPU_COUNT // workers))),
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _only_one(folder):
+    """Refuse a second sweep into a local folder; the system frees the lock of one that dies."""
+    if not is_local(folder):
+        yield
+        return
+    lock = filelock.FileLock(Path(folder, ".sweep.lock"))
+    with _clear_errors(folder):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise StorageError(
+                f"Another sweep is writing to {folder}; wait for it or choose another folder."
+            ) from None
+    try:
+        for abandoned in Path(folder).glob("*.partial"):  # by a sweep that was killed
+            abandoned.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+# --- The command line ---
+
+
+def write_collected(folder, output, metric=None):
+    """Write a folder's table as CSV, as Parquet if a library for it is there, and its figure.
+
+    Returns:
+        The paths that were written.
+    """
+    from helpers.plots import draw_sweep, use_style
+
+    table, left_out = collect(folder)
+    for name, reason in left_out.items():
+        _say(f"Left out {name}: {reason}")
+    if table.empty:
+        raise StorageError(f"There is no finished run in {folder}.")
+    if "data" in table and "dataset" not in swept(table) and table["data"].nunique() > 1:
+        _say(f"Careful: these runs used different data: {', '.join(sorted(table['data'].unique()))}.")
+    use_style()
+    figure = draw_sweep(table, choose_metric(table, metric), swept(table))
+    make_folder(output)
+    paths = [Path(output, f"collected.{ending}") for ending in ("csv", "png", "parquet")]
+    with _clear_errors(output):
+        table.to_csv(paths[0])
+        figure.savefig(paths[1], dpi=144)
+        try:
+            table.to_parquet(paths[2])
+        except ImportError:  # neither pyarrow nor fastparquet
+            paths.pop()
+    return paths
+
+
+def main(arguments=None):
+    """Run the command line; return the exit status: 0, or 1 if a run failed, or 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except TutorialError as error:
+        _say(f"{type(error).__name__}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        _say("Interrupted. What is finished is kept; give the same command again to go on.")
+        return 130
+
+
+def _run_command(options):
+    names = options.notebooks
+    if names == ["all"]:
+        names = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    return 1 if run(names, options.folder, _read_file(options.file) | dict(options.parameters)) else 0
+
+
+def _sweep_command(options):
+    written = _read_file(options.file)
+    unknown = set(written) - {"grid", "list"}
+    if unknown:
+        raise ParameterError(
+            f"{options.file} has {', '.join(sorted(map(str, unknown)))}; a sweep's file has `grid`, "
+            "a mapping from names to lists, and `list`, a list of mappings from names to values."
+        )
+    grid = written.get("grid", {}) | {name: text.split(",") for name, text in options.parameters}
+    grid = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
+    plan = make_plan(options.notebook, grid, written.get("list", [{}]))
+    failed = sweep(plan, options.folder, options.scheduler, options.workers, options.retry)
+    print(f"{len(plan.runs)} runs: {len(plan.runs) - len(failed)} finished, {len(failed)} failed.")
+    for name, reason in failed.items():
+        print(f"  {name}: {reason}")
+    if failed:
+        print("Give the same command with --retry to repeat what failed.")
+    return 1 if failed else 0
+
+
+def _collect_command(options):
+    if not options.output and not is_local(options.folder):
+        raise ParameterError(f"{options.folder} is no local folder; say with --output where the table goes.")
+    for path in write_collected(options.folder, options.output or options.folder, options.metric):
+        print(path)
+    return 0
+
+
+def _read_file(path):
+    """Return the mapping that a YAML file holds; {} without a file."""
+    if not path:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ParameterError(f"{path} cannot be read: {one_line(str(error))}.") from None
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path} holds a {type(content).__name__}; write one `name: value` a line.")
+    return content
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.batch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True)
+
+    one = commands.add_parser("run", help="execute notebooks one after another")
+    one.add_argument("notebooks", nargs="+", help="paths, or names such as 04_training, or all")
+    one.add_argument("folder", help="where the executed notebooks go")
+    one.set_defaults(command=_run_command)
+
+    many = commands.add_parser("sweep", help="execute a notebook with many parameters, in parallel")
+    many.add_argument("notebook", help="a path, or a name such as 04_training")
+    many.add_argument("folder", help="where the executed notebooks go")
+    many.add_argument("--scheduler", help="address of a Dask scheduler (default: this machine's cores)")
+    many.add_argument("--workers", type=int, help="processes on this machine (default: what fits)")
+    many.add_argument("--retry", action="store_true", help="repeat failed runs")
+    many.set_defaults(command=_sweep_command)
+
+    for command, value in ((one, "VALUE"), (many, "VALUE,VALUE,…")):
+        command.add_argument(
+            "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", value)
+        )
+        command.add_argument("-f", dest="file", help="a YAML file of the same")
+
+    table = commands.add_parser("collect", help="make a table and a figure of executed notebooks")
+    table.add_argument("folder", help="the executed notebooks")
+    table.add_argument("--metric", help="what to draw (default: test_accuracy)")
+    table.add_argument("--output", help="where the table goes (default: the same folder)")
+    table.set_defaults(command=_collect_command)
+    return parser
+
+
+if __name__ == "__main__":
+    from helpers import batch  # under its own name, so that Dask's workers find its functions
+
+    sys.exit(batch.main())

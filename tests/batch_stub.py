@@ -1,0 +1,44 @@
+"""A stand-in for the execution of a notebook, and sweeps with it; Dask's workers import it too."""
+
+import contextlib
+import json
+import os
+import time
+
+import nbformat
+
+from helpers import batch
+from helpers.errors import TutorialError
+from helpers.record import MIME
+
+
+def log(word):
+    """Add a line to the log that all processes of a test share."""
+    with open(os.environ["BATCH_LOG"], "a", encoding="utf-8") as file:
+        file.write(f"{word}\n")  # one write: lines of several processes do not mix
+
+
+def logged():
+    with open(os.environ["BATCH_LOG"], encoding="utf-8") as file:
+        return file.read().split()
+
+
+def fake_execute(source, parameters):
+    """Do as `helpers.batch.execute` does, without a kernel; the result depends on the parameters only."""
+    log(batch.run_name("small", parameters))
+    time.sleep(float(os.environ.get("BATCH_SECONDS", "0.05")))
+    notebook = nbformat.reads(source, as_version=4)
+    notebook.metadata["papermill"] = {"parameters": parameters, "end_time": "now", "exception": None}
+    if parameters["epochs"] == 13:
+        notebook.metadata["tutorial"]["error"] = "ValueError: 13 brings bad luck"
+    text = json.dumps({"test_accuracy": parameters["learning_rate"] / parameters["epochs"]})
+    output = nbformat.v4.new_output("display_data", data={MIME: text})
+    notebook.cells[-1].outputs = [output]
+    return nbformat.writes(notebook)
+
+
+def fake_sweep(notebook, grid, folder, scheduler=None):
+    """A sweep with `fake_execute`; the target of the processes that the tests kill."""
+    plan = batch.make_plan(notebook, grid)
+    with contextlib.suppress(TutorialError):
+        return batch.sweep(plan, folder, scheduler, execute=fake_execute)

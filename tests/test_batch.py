@@ -1,0 +1,541 @@
+"""Batch runs: what is refused, what is kept, and that a sweep survives being stopped anywhere."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from papermill.iorw import papermill_io
+
+from helpers import batch, executed
+from helpers.errors import ParameterError, StorageError, TutorialError
+from helpers.record import MIME
+from tests import batch_stub
+
+ROOT = Path(__file__).resolve().parent.parent
+GRID = {"learning_rate": [0.001, 0.01], "seed": [0, 1]}
+
+CODE = """\
+from helpers.parameters import check_parameters
+from helpers.record import record
+check_parameters(seed=seed, epochs=epochs, learning_rate=learning_rate, dataset=dataset)
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """A small notebook with the usual cells; with epochs 13 it fails, with 14 its kernel dies."""
+    return make_notebook(tmp_path / "small.ipynb")
+
+
+def make_notebook(path):
+    parameters = (
+        "seed: int = 0  # start of the random numbers\n"
+        "epochs: int = 1  # passes\n"
+        "learning_rate: float = 0.001  # step size\n"
+        'dataset: str = "sample"  # which'
+    )
+    sources = [
+        parameters,
+        CODE,
+        "if epochs == 13:\n    raise ValueError('13 brings\\nbad luck')",
+        "import os\nif epochs == 14:\n    os._exit(9)",
+        "record(test_accuracy=learning_rate / epochs, threads=os.environ.get('TF_NUM_INTRAOP_THREADS', ''))",
+    ]
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+    return path
+
+
+# What is to be run
+
+
+def test_a_plan_has_every_combination(notebook):
+    plan = batch.make_plan(notebook, GRID, [{"epochs": 1}, {"epochs": 2}])
+    assert len(plan.runs) == 8
+    assert {tuple(sorted(run.items())) for run in plan.runs.values()} == {
+        (("epochs", epochs), ("learning_rate", rate), ("seed", seed))
+        for epochs in (1, 2)
+        for rate in (0.001, 0.01)
+        for seed in (0, 1)
+    }
+    assert all(name.startswith(f"small_epochs={run['epochs']}_") for name, run in plan.runs.items())
+
+
+def test_equal_values_are_one_run(notebook):
+    plan = batch.make_plan(notebook, {"learning_rate": ["1e-3", 0.001, "0.0010"], "seed": ["1", 1]})
+    assert list(plan.runs.values()) == [{"learning_rate": 0.001, "seed": 1}]
+    assert type(plan.runs.popitem()[1]["learning_rate"]) is float
+
+
+def test_names_are_safe_and_distinct():
+    names = [batch.run_name("n", {"dataset": value}) for value in ("/a b/ü.npz", "/a b/ü_npz", "x" * 300)]
+    assert len(set(names)) == 3
+    assert all(len(name) < 130 and not set(name) & set(" /\\:*?") for name in names)
+    assert batch.run_name("n", {"seed": 1, "epochs": 2}) == batch.run_name("n", {"epochs": 2, "seed": 1})
+    assert batch.run_name("n", {"seed": 1}) != batch.run_name("m", {"seed": 1})
+    assert batch.run_name("n", {}).startswith("n_")
+
+
+@pytest.mark.parametrize(
+    ("grid", "entries", "sentence"),
+    [
+        ({"epohcs": [1]}, [{}], "no parameter `epohcs` (did you mean `epochs`?)"),
+        ({}, [{"sede": 1}], "no parameter `sede` (did you mean `seed`?)"),
+        ({"dropout": [0.5]}, [{}], "no parameter `dropout`; it has `seed`"),
+        ({"epochs": ["1.5"]}, [{}], "`epochs` is '1.5', a text; give a whole number"),
+        ({"epochs": [1, 0]}, [{}], "`epochs` is 0, out of range"),
+        ({"epochs": [True]}, [{}], "`epochs` is True"),
+        ({"learning_rate": ["nan"]}, [{}], "`learning_rate` is nan, out of range"),
+        ({"learning_rate": ["fast"]}, [{}], "`learning_rate` is 'fast', a text"),
+        ({"learning_rate": [[0.1]]}, [{}], "`learning_rate` is [0.1], a list"),
+        ({"dataset": [7]}, [{}], "`dataset` is 7"),
+        ({"seed": [1]}, [{"seed": 2}], "`seed` stands in the grid and in the list"),
+    ],
+)
+def test_bad_parameters_are_refused_before_a_kernel_starts(notebook, grid, entries, sentence):
+    with pytest.raises(ParameterError) as error:
+        batch.make_plan(notebook, grid, entries)
+    assert sentence in str(error.value)
+
+
+def test_notebooks_are_found_by_stem_and_misspelt_ones_explained():
+    assert batch.find_notebook("04_training") == ROOT / "notebooks" / "04_training.ipynb"
+    with pytest.raises(ParameterError, match="did you mean `04_training`"):
+        batch.find_notebook("04_trainign")
+
+
+# One run, and the command line
+
+
+def command(*arguments, cwd=None):
+    """Run the command line as a user does; return the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "helpers.batch", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+
+
+def test_run_from_another_folder_with_values_from_a_file(notebook, tmp_path):
+    (tmp_path / "values.yml").write_text("learning_rate: 1e-2\nepochs: 5\n")
+    done = command("run", "small.ipynb", "out", "-f", "values.yml", "-p", "epochs", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"small: finished → {Path('out', 'small.ipynb')}\n"
+    assert "6/6" in done.stderr  # the progress, in cells
+    found = executed.read_executed((tmp_path / "out" / "small.ipynb").read_text(encoding="utf-8"))
+    assert found.parameters == {"learning_rate": 0.01, "epochs": 2}
+    assert found.record["test_accuracy"] == 0.005 and found.problem is None
+    assert list(tmp_path.glob("out/*")) == [tmp_path / "out" / "small.ipynb"]
+
+
+def test_several_notebooks_get_what_they_declare(notebook, tmp_path, capsys):
+    other = nbformat.read(notebook, as_version=4)
+    other.cells = [nbformat.v4.new_code_cell("seed: int = 3  # start", metadata={"tags": ["parameters"]})]
+    nbformat.write(other, tmp_path / "other.ipynb")
+    both = [notebook, tmp_path / "other.ipynb"]
+    assert batch.run(both, tmp_path / "out", {"seed": "5", "epochs": "13"}) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("small: failed: ValueError: 13 brings bad luck → ")
+    assert lines[1].startswith("other: finished → ")
+    partial = executed.read_folder(tmp_path / "out")["small"]
+    assert partial.problem == "ValueError: 13 brings bad luck" and partial.record == {}
+    with pytest.raises(ParameterError, match="no parameter `dropout`"):
+        batch.run(both, tmp_path / "out", {"dropout": 0.5})
+
+
+def test_a_kernel_that_dies_is_a_failure_with_its_partial_notebook(notebook):
+    plan = batch.make_plan(notebook, {"epochs": [14]})
+    text = batch.execute(plan.source, {"epochs": 14})
+    assert "DeadKernelError" in executed.read_executed(text).problem
+    assert nbformat.reads(text, as_version=4).cells[0].execution_count == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "{notebook}", "out", "-p", "epohcs", "1"], "ParameterError: This notebook has no parameter"),
+        (["sweep", "{notebook}", "out", "-p", "epochs", "1,x"], "ParameterError: `epochs` is 'x', a text"),
+        (
+            ["sweep", "{notebook}", "out", "-f", "bad.yml"],
+            "ParameterError: bad.yml has seeds; a sweep",
+        ),
+        (["sweep", "{notebook}", "out", "-f", "none.yml"], "ParameterError: none.yml cannot be read: "),
+        (["sweep", "{notebook}", "bad.yml"], "StorageError: bad.yml cannot be written (File exists)"),
+        (["sweep", "{notebook}", "out", "--scheduler", "tcp://127.0.0.1:9"], "There is no Dask scheduler at"),
+        (["sweep", "{notebook}", "out", "--scheduler", "nonsense://x"], "There is no Dask scheduler at"),
+        (["collect", "out"], "StorageError: There is no folder out."),
+        (["collect", "."], "StorageError: There is no finished run in ."),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(notebook, tmp_path, capsys, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yml").write_text("seeds: [1]\n")
+    monkeypatch.setattr(batch, "CONNECTION_SECONDS", 1)
+    assert batch.main([word.format(notebook=notebook) for word in arguments]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert sentence in last, last
+
+
+# Sweeps with real kernels
+
+
+def test_sweep_on_this_machine_resumes_and_retries(notebook, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "sweep"
+    arguments = ["sweep", str(notebook), str(folder), "--workers", "2", "-p", "epochs", "1,13,2"]
+    assert batch.main(arguments) == 1
+    printed = capsys.readouterr()
+    name = batch.run_name("small", {"epochs": 13})
+    reason = f"  {name}: ValueError: 13 brings bad luck\n"
+    assert printed.out.startswith("3 runs: 2 finished, 1 failed.\n" + reason)
+    assert "2 of 3 finished, 0 running, 1 failed" in printed.err
+    first = {path: path.stat().st_mtime_ns for path in folder.glob("*.ipynb")}
+    assert len(first) == 3
+    share = str(max(1, (os.cpu_count() or 1) // 2))
+    assert set(executed.collect(folder)[0]["threads"]) == {share}
+
+    monkeypatch.setattr(batch, "_client", lambda *_: pytest.fail("nothing is left to run"))
+    assert batch.main(arguments) == 1
+    assert reason in capsys.readouterr().out
+    monkeypatch.undo()
+    assert batch.main([*arguments, "--retry"]) == 1
+    changed = {path for path, when in first.items() if path.stat().st_mtime_ns != when}
+    assert changed == {folder / f"{name}.ipynb"}
+
+
+# Sweeps with the stand-in, on a scheduler and two workers that are processes of their own
+
+
+def start_cluster(folder, workers):
+    """Start a Dask scheduler and workers; return the scheduler's address and all processes, it first."""
+    about = folder / "scheduler.json"
+    scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    worker = ["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", *options, "--scheduler-file", str(about)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        for options in [scheduler, *workers * [worker]]
+    ]
+    while not about.exists() and processes[0].poll() is None:
+        time.sleep(0.05)
+    return json.loads(about.read_text())["address"], processes
+
+
+def stop(processes):
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The address of a Dask scheduler with two workers, and the workers' processes."""
+    folder = tmp_path_factory.mktemp("cluster")
+    os.environ["BATCH_LOG"] = str(folder / "log")
+    address, processes = start_cluster(folder, workers=2)
+    yield address, processes[1:]
+    stop(processes)
+
+
+@pytest.fixture
+def log(cluster):
+    """Empty the log of executions."""
+    Path(os.environ["BATCH_LOG"]).write_text("")
+
+
+def finished(folder):
+    return {name for name, found in executed.read_folder(folder).items() if found.problem is None}
+
+
+def test_sweep_killed_at_twenty_random_moments(notebook, tmp_path, cluster, log):
+    """Nothing is lost, nothing that was finished runs again, and the table is the same."""
+    address, _ = cluster
+    grid = {"learning_rate": [0.001, 0.01, 0.1], "seed": list(range(14)), "epochs": [1]}
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    processes = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+    processes.set_forkserver_preload(["tests.batch_stub", "distributed"])
+    draw = random.Random(0)
+    kills = 0
+    done = set()
+    while len(done) < 42:
+        before = len(batch_stub.logged())
+        process = processes.Process(target=batch_stub.fake_sweep, args=(notebook, grid, folder, address))
+        process.start()
+        if kills < 20:
+            wanted = before + draw.choice([0, 1, 1, 2, 3])
+            while len(batch_stub.logged()) < wanted and process.is_alive():
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0, 0.08))
+            process.kill()
+            kills += 1
+        process.join()
+        again = batch_stub.logged()[before:]
+        assert not set(again) & done, "a finished run ran again"
+        assert finished(folder) >= done, "a finished run was lost"
+        done = finished(folder)
+    assert kills == 20
+    undisturbed = tmp_path / "undisturbed"
+    batch_stub.fake_sweep(notebook, grid, undisturbed, address)
+    pd.testing.assert_frame_equal(executed.collect(folder)[0], executed.collect(undisturbed)[0])
+    assert {path.suffix for path in folder.iterdir()} == {".ipynb", ".lock"}, "no partial file is left"
+
+
+def test_second_sweep_into_one_folder_is_refused(notebook, tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    with batch._only_one(folder), pytest.raises(StorageError, match="Another sweep is writing to"):
+        batch.sweep(batch.make_plan(notebook, GRID), folder)
+
+
+DAMAGES = {
+    "truncated": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "not JSON": lambda text: "<html>",
+    "a list": lambda text: "[1, 2]",
+    "no cells": lambda text: "{}",
+    "cells of another kind": lambda text: json.dumps({"metadata": {}, "cells": [7]}),
+    "record of another kind": lambda text: text.replace("test_accuracy", "test_\\\\accuracy"),
+    "not text": lambda text: b"\xff\xfe\x00",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_output_is_reported_and_made_again(notebook, tmp_path, cluster, log, capsys, kind):
+    address, _ = cluster
+    grid = {"seed": [0, 1], "epochs": [1], "learning_rate": [0.1]}
+    batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
+    whole, _ = executed.collect(tmp_path / "sweep")
+    path = sorted((tmp_path / "sweep").glob("*.ipynb"))[0]
+    damaged = DAMAGES[kind](path.read_text(encoding="utf-8"))
+    path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+
+    table, left_out = executed.collect(tmp_path / "sweep")
+    assert list(table.index) == list(whole.index[1:]) and list(left_out) == [path.stem]
+    capsys.readouterr()
+    before = len(batch_stub.logged())
+    assert batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address) == {}
+    assert path.stem in capsys.readouterr().err
+    assert batch_stub.logged()[before:] == [path.stem]
+    pd.testing.assert_frame_equal(executed.collect(tmp_path / "sweep")[0], whole)
+
+
+def test_changed_code_runs_again_and_a_larger_grid_only_adds(notebook, tmp_path, cluster, log, capsys):
+    address, _ = cluster
+    grid = {"seed": [0, 1], "epochs": [1], "learning_rate": [0.1]}
+    batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
+    batch_stub.fake_sweep(notebook, grid | {"seed": [0, 1, 2]}, tmp_path / "sweep", address)
+    assert len(batch_stub.logged()) == 3
+    text = notebook.read_text(encoding="utf-8")
+    notebook.write_text(text.replace("13 brings", "thirteen brings"), encoding="utf-8")
+    batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
+    assert len(batch_stub.logged()) == 5
+    assert "made by another version of the code; it runs again" in capsys.readouterr().err
+
+
+def test_the_code_hash_sees_the_helpers(notebook, monkeypatch):
+    content = nbformat.read(notebook, as_version=4)
+    assert batch.imported_helpers(CODE) == {"parameters", "record"}
+    before = batch.code_hash(content)
+    content.cells[0].source += "  # more"
+    assert batch.code_hash(content) != before
+    content.cells[0].source = content.cells[0].source.removesuffix("  # more")
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **k: read(path, **k) + "#" * (path.stem == "errors"))
+    assert batch.code_hash(content) != before, "errors is imported by parameters"
+
+
+def test_failures_do_not_stop_the_others_and_are_kept(notebook, tmp_path, cluster, log):
+    address, _ = cluster
+    grid = {"seed": [0, 1], "epochs": [13, 1], "learning_rate": [0.1]}
+    failed = batch_stub.fake_sweep(notebook, grid, tmp_path, address)
+    assert list(failed.values()) == 2 * ["ValueError: 13 brings bad luck"]
+    assert batch_stub.fake_sweep(notebook, grid, tmp_path, address) == failed
+    assert len(batch_stub.logged()) == 4
+
+
+def test_an_error_outside_the_notebook_is_a_failure_of_that_run_only(notebook, tmp_path, cluster):
+    def broken(source, parameters):
+        if parameters["seed"] == 1:
+            raise MemoryError("no room")
+        return source
+
+    plan = batch.make_plan(notebook, {"seed": [0, 1, 2]})
+    failed = batch.sweep(plan, tmp_path, cluster[0], execute=broken)
+    assert list(failed.values()) == ["MemoryError: no room"]
+    assert len(list(tmp_path.glob("small_*.ipynb"))) == 2
+
+
+class Memory:
+    """A place that papermill reads and writes and that is no folder, like an object store."""
+
+    def __init__(self):
+        self.files = {}
+
+    def read(self, path):
+        return self.files[path]
+
+    def write(self, text, path):
+        self.files[path] = text
+
+    def listdir(self, path):
+        return [name for name in self.files if name.startswith(path)]
+
+
+def test_output_may_be_whatever_papermill_writes_to(notebook, cluster, log, monkeypatch, tmp_path, capsys):
+    memory = Memory()
+    monkeypatch.setattr(papermill_io, "_handlers", [("memory://", memory), *papermill_io._handlers])
+    grid = {"seed": [0, 1], "epochs": [1], "learning_rate": [0.1]}
+    for _ in range(2):
+        batch_stub.fake_sweep(notebook, grid, "memory://bucket/sweep", cluster[0])
+    assert len(batch_stub.logged()) == 2
+    assert all(name.startswith("memory://bucket/sweep/small_") for name in memory.files)
+    assert len(executed.collect("memory://bucket/sweep")[0]) == 2
+    assert batch.main(["collect", "memory://bucket/sweep"]) == 2
+    assert "--output" in capsys.readouterr().err
+    assert batch.main(["collect", "memory://bucket/sweep", "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "collected.csv").exists()
+
+
+def test_full_disk_stops_the_sweep_with_one_sentence_and_keeps_the_rest(
+    notebook, tmp_path, cluster, log, monkeypatch
+):
+    grid = {"seed": [0], "epochs": [1], "learning_rate": [0.1]}
+    batch_stub.fake_sweep(notebook, grid, tmp_path, cluster[0])
+    kept = finished(tmp_path)
+
+    def full(self, text, **options):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    plan = batch.make_plan(notebook, grid | {"seed": [0, 1]})
+    with pytest.raises(StorageError, match="No space left on device"):
+        batch.sweep(plan, tmp_path, cluster[0], execute=batch_stub.fake_execute)
+    assert finished(tmp_path) == kept
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_lost_scheduler_is_one_sentence(notebook, tmp_path):
+    address, processes = start_cluster(tmp_path, workers=1)
+    pid = processes[0].pid
+    plan = batch.make_plan(notebook, {"seed": [0]})
+    with pytest.raises(TutorialError, match="The Dask scheduler was lost; start the sweep again"):
+        batch.sweep(plan, tmp_path, address, execute=lambda source, parameters: os.kill(pid, signal.SIGKILL))
+    stop(processes)
+
+
+# Collecting
+
+
+def write_executed(path, parameters, record, **metadata):
+    """Write a notebook as papermill leaves it, with a record in it."""
+    output = nbformat.v4.new_output("display_data", data={MIME: json.dumps(record)})
+    cell = nbformat.v4.new_code_cell("", outputs=[output])
+    about = {"parameters": parameters, "end_time": "now", "exception": None} | metadata
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": about}), path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Executed notebooks: 2 learning rates, 2 dropouts, 3 seeds; one was interrupted."""
+    folder = tmp_path / "executed"
+    folder.mkdir()
+    for number, (rate, dropout, seed) in enumerate(
+        (rate, dropout, seed) for rate in (0.01, 0.001) for dropout in (0.0, 0.5) for seed in (0, 1, 2)
+    ):
+        parameters = {"learning_rate": rate, "dropout": dropout, "seed": seed}
+        record = {"data": "tiny", "test_accuracy": 0.9 + rate + seed / 100, "seed": seed, "loss": 1.0}
+        write_executed(folder / f"{number}.ipynb", parameters, record)
+    write_executed(folder / "stopped.ipynb", {"seed": 9}, {"test_accuracy": 0.5}, end_time=None)
+    (folder / "notes.txt").write_text("not a notebook")
+    return folder
+
+
+def test_collected_table(folder):
+    table, left_out = executed.collect(folder)
+    assert list(table) == ["dropout", "learning_rate", "seed", "data", "test_accuracy", "loss"]
+    assert len(table) == 12 and left_out == {"stopped": "it was interrupted"}
+    assert list(table["dropout"]) == sorted(table["dropout"])
+    row = table.loc["2"]
+    assert row["learning_rate"] == 0.01 and row["seed"] == 2 and row["test_accuracy"] == pytest.approx(0.93)
+    assert executed.swept(table) == ["learning_rate", "dropout"]
+
+
+def test_metric_is_chosen_or_named(folder):
+    table, _ = executed.collect(folder)
+    assert executed.choose_metric(table) == "test_accuracy"
+    assert executed.choose_metric(table, "loss") == "loss"
+    assert executed.choose_metric(table.rename(columns={"test_accuracy": "validation_accuracy"})) == (
+        "validation_accuracy"
+    )
+    with pytest.raises(ParameterError, match="did you mean `test_accuracy`"):
+        executed.choose_metric(table, "test_acuracy")
+    with pytest.raises(ParameterError, match="they hold test_accuracy, loss"):
+        executed.choose_metric(table, "data")
+
+
+def test_collect_writes_table_and_figure(folder, capsys):
+    assert batch.main(["collect", str(folder)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[:2] == [str(folder / "collected.csv"), str(folder / "collected.png")]
+    assert "Left out stopped: it was interrupted" in printed.err and "Careful" not in printed.err
+    again = pd.read_csv(folder / "collected.csv", index_col="run", dtype={"run": str})
+    pd.testing.assert_frame_equal(again, executed.collect(folder)[0])
+    assert (folder / "collected.png").read_bytes().startswith(b"\x89PNG")
+    write_executed(folder / "other.ipynb", {"seed": 5}, {"data": "sample", "test_accuracy": 0.5})
+    assert batch.main(["collect", str(folder)]) == 0
+    assert "Careful: these runs used different data: sample, tiny." in capsys.readouterr().err
+
+
+def test_parquet_is_written_where_a_library_for_it_is(folder, monkeypatch, capsys):
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", lambda table, path: path.write_bytes(b"PAR1"))
+    assert batch.main(["collect", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder / "collected.parquet")
+
+    def missing(table, path):
+        raise ImportError("no pyarrow")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", missing)
+    assert batch.main(["collect", str(folder)]) == 0
+    assert ".parquet" not in capsys.readouterr().out
+
+
+# Last, as it takes a worker away from the tests after it
+
+
+def test_work_of_a_killed_worker_is_finished_by_the_other(notebook, tmp_path, cluster, log):
+    address, workers = cluster
+    folder = tmp_path / "sweep"
+    processes = multiprocessing.get_context("spawn")
+    sweep = processes.Process(
+        target=batch_stub.fake_sweep,
+        args=(notebook, {"seed": list(range(12)), "epochs": [1], "learning_rate": [0.1]}, folder, address),
+    )
+    sweep.start()
+    while len(batch_stub.logged()) < 4:
+        time.sleep(0.002)
+    workers[0].send_signal(signal.SIGKILL)
+    sweep.join(60)
+    assert sweep.exitcode == 0
+    assert len(finished(folder)) == 12
+    runs = batch_stub.logged()
+    assert len(set(runs)) == 12 and len(runs) <= 14, "lost: what it ran, and a result on its way"
