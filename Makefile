@@ -32,13 +32,10 @@ endif
 	touch $@
 
 # Run every notebook from the top into runs/tutorial/ and print what they measured.
-# Options go to papermill, for every notebook: make tutorial ARGS="-p dataset sample -p seed 1"
+# Options are parameters, for every notebook that has them: make tutorial ARGS="-p dataset sample -p seed 1"
 tutorial: .venv/ready
-	mkdir -p runs/tutorial
 	rm -f runs/tutorial/*.ipynb
-	set -e; for notebook in notebooks/*.ipynb; do \
-	  $(BIN)/papermill "$$notebook" "runs/tutorial/$${notebook##*/}" $(ARGS); \
-	done
+	$(BIN)/python -m helpers.batch run all runs/tutorial $(ARGS)
 	$(BIN)/python -m helpers.record runs/tutorial
 
 test: .venv/ready

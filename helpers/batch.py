@@ -29,11 +29,11 @@ import filelock
 import nbformat
 import papermill
 import yaml
-from papermill.iorw import papermill_io
 from tqdm import tqdm
 
 from helpers.errors import ParameterError, StorageError, TutorialError, nearest
-from helpers.executed import choose_metric, collect, is_local, one_line, read_executed, read_folder, swept
+from helpers.executed import choose_metric, collect, one_line, read_executed, read_folder, swept
+from helpers.folders import clear_errors, inside, is_local, make_folder, write
 from helpers.parameters import check_names, parse_value
 
 CONNECTION_SECONDS = 10  # how long to wait for a scheduler
@@ -212,47 +212,6 @@ def run(names, folder, parameters):
     return failed
 
 
-# --- Folders: anything that papermill reads and writes ---
-
-
-def inside(folder, name):
-    return str(Path(folder, name)) if is_local(folder) else f"{str(folder).rstrip('/')}/{name}"
-
-
-def make_folder(folder):
-    """Make a local folder and see that it can be written to, before any work is done for it."""
-    if is_local(folder):
-        with _clear_errors(folder):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-
-
-def write(text, path):
-    """Write a file so that it is seen whole or not at all."""
-    with _clear_errors(path):
-        if not is_local(path):
-            papermill_io.write(text, path)  # object stores write whole files only
-            return
-        partial = Path(f"{path}.{os.getpid()}.partial")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _clear_errors(place):
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{place} cannot be written ({error.strerror or error}); free space there, make it "
-            "writable, or choose another folder."
-        ) from None
-
-
 # --- Sweeps ---
 
 
@@ -390,7 +349,7 @@ def _only_one(folder):
         yield
         return
     lock = filelock.FileLock(Path(folder, ".sweep.lock"))
-    with _clear_errors(folder):
+    with clear_errors(folder):
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -431,7 +390,7 @@ def write_collected(folder, output, metric=None):
     figure = draw_sweep(table, choose_metric(table, metric), swept(table))
     make_folder(output)
     paths = [Path(output, f"collected.{ending}") for ending in ("csv", "png", "parquet")]
-    with _clear_errors(output):
+    with clear_errors(output):
         table.to_csv(paths[0])
         figure.savefig(paths[1], dpi=144)
         try:

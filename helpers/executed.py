@@ -9,12 +9,9 @@ import pandas as pd
 from papermill.iorw import papermill_io
 
 from helpers.errors import ParameterError, StorageError, nearest
+from helpers.folders import is_local
 from helpers.parameters import PARAMETERS
 from helpers.record import record_in
-
-
-def is_local(folder):
-    return "://" not in str(folder)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "
 PARAMETERS = {
     "dataset": Parameter(str),
     "seed": Parameter(int, 0, 2**32 - 1),
+    "seeds": Parameter(int, 2, 100),
     "epochs": Parameter(int, 1, 1000),
     "batch_size": Parameter(int, 1, 10000),
     "validation_split": Parameter(float, 0.01, 0.5),

@@ -24,20 +24,7 @@ import tensorflow as tf
 
 from helpers import models, preprocessing, training
 from helpers.errors import StorageError
-
-PROJECT = Path(__file__).resolve().parent.parent
-
-
-def runs_folder():
-    """Return the folder for generated files: ``MNIST_RUNS`` if set, else ``runs`` in the project.
-
-    Where the project is installed without its folder (as in Colab), it is ``runs`` in the working
-    directory.
-    """
-    if os.environ.get("MNIST_RUNS"):
-        return Path(os.environ["MNIST_RUNS"]).expanduser()
-    home = PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()
-    return home / "runs"
+from helpers.folders import runs_folder
 
 
 def load_or_train(data, recipe=training.Recipe()):

@@ -9,6 +9,7 @@ from helpers import evaluation
 from helpers.evaluation import (
     IMAGES_PER_CALL,
     confusion_table,
+    mean_interval,
     most_confused_pairs,
     per_class_table,
     predict,
@@ -146,3 +147,25 @@ def test_predict_with_the_reference_network():
     assert probabilities.shape == (20, 10) and probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(probabilities[:1], predict(model, images[:1]), atol=1e-6)
+
+
+def test_mean_interval_of_a_worked_example():
+    """Five values with mean 3 and standard deviation sqrt(2.5); t for 4 degrees of freedom is 2.776445."""
+    mean, low, high = mean_interval([1, 2, 3, 4, 5])
+    assert mean == 3
+    assert high - 3 == pytest.approx(2.776445 * (2.5 / 5) ** 0.5, abs=1e-5) and 3 - low == pytest.approx(
+        high - 3
+    )
+    _, narrow, _ = mean_interval([1, 2, 3, 4, 5], confidence=0.5)
+    assert low < narrow < 3
+
+
+def test_mean_interval_covers_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    intervals = [mean_interval(random.normal(7, 2, 4)) for _ in range(2000)]
+    assert 0.93 < np.mean([low <= 7 <= high for _, low, high in intervals]) < 0.97
+
+
+def test_one_value_has_no_interval():
+    mean, low, high = mean_interval([0.5])
+    assert mean == 0.5 and np.isnan(low) and np.isnan(high)

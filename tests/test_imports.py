@@ -41,7 +41,7 @@ def test_what_needs_no_tensorflow_loads_in_half_a_second():
 
 def test_measures_and_figures_load_without_tensorflow():
     code = (
-        "import helpers.evaluation, helpers.exercises, helpers.plots, helpers.record, sys\n"
+        "import helpers.batch, helpers.evaluation, helpers.exercises, helpers.plots, helpers.record, sys\n"
         "print({'tensorflow', 'keras'} & set(sys.modules))"
     )
     assert python(code)[0] == "set()\n"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import ParameterError
-from helpers.parameters import PARAMETERS, check_parameters, check_value
+from helpers.parameters import PARAMETERS, Parameter, check_parameters, check_value, parse_value
 
 
 def assert_refused(name, value, *mentions):
@@ -26,6 +26,7 @@ def assert_refused(name, value, *mentions):
 ACCEPTED = {
     "dataset": ["auto", "my digits.npz", "~/x"],
     "seed": [0, 1, 2**32 - 1],
+    "seeds": [2, 5, 100],
     "epochs": [1, 10, 1000],
     "batch_size": [1, 128, 10000],
     "validation_split": [0.01, 0.1, 0.5],
@@ -35,6 +36,7 @@ ACCEPTED = {
 }
 OUT_OF_RANGE = {
     "seed": [-1, 2**32, 10**400],
+    "seeds": [1, 101],
     "epochs": [0, -3, 1001],
     "batch_size": [0, 10001],
     "validation_split": [0.0099, 0.5001, 0, 1, -0.1],
@@ -230,3 +232,38 @@ def test_no_shell_no_injection():
 
     assert not InteractiveShell.initialized()
     check_parameters(epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("learning_rate", "1e-3", 0.001),
+        ("learning_rate", 0.001, 0.001),
+        ("dropout", "0", 0.0),
+        ("dropout", 0, 0.0),
+        ("epochs", "3", 3),
+        ("dataset", "3", "3"),
+        ("precision", "auto", "auto"),
+    ],
+)
+def test_texts_are_read_as_the_type_of_the_parameter(name, given, value):
+    parsed = parse_value(name, given)
+    assert parsed == value and type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("epochs", "3.0"), ("epochs", 3.0), ("epochs", "1e3"), ("epochs", "0"), ("learning_rate", "inf")]
+    + [("learning_rate", "1,5"), ("dropout", True), ("seed", "-1"), ("dataset", ""), ("epohcs", "1")],
+)
+def test_texts_that_do_not_fit_are_refused(name, given):
+    with pytest.raises(ParameterError):
+        parse_value(name, given)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), ("FALSE", False)])
+def test_truth_values_are_read(monkeypatch, text, value):
+    monkeypatch.setitem(PARAMETERS, "flag", Parameter(bool))
+    assert parse_value("flag", text) is value
+    with pytest.raises(ParameterError):
+        parse_value("flag", "0")

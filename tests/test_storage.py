@@ -19,7 +19,7 @@ from helpers import storage, training
 from helpers.data import Dataset
 from helpers.errors import StorageError
 from helpers.models import build_reference_model
-from helpers.storage import load_or_train, model_key, runs_folder
+from helpers.storage import load_or_train, model_key
 from helpers.training import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
@@ -435,15 +435,3 @@ def test_two_processes_train_once(monkeypatch, tiny, tmp_path, capfd):
 
 
 # The folder
-
-
-def test_runs_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setenv("MNIST_RUNS", "~/models of mine")
-    assert runs_folder() == tmp_path / "models of mine"
-    monkeypatch.delenv("MNIST_RUNS")
-    monkeypatch.chdir(tmp_path)
-    assert runs_folder() == PROJECT / "runs", "wherever the notebook runs"
-    monkeypatch.setattr(storage, "PROJECT", tmp_path / "site-packages")
-    assert runs_folder() == tmp_path / "runs", "installed without the project's folder"

@@ -69,9 +69,9 @@ def text_of(path):
     return nbformat.writes(notebook)
 
 
-def test_there_are_notebooks_numbered_without_gaps():
-    assert [int(path.name[:2]) for path in PATHS] == list(range(len(PATHS)))
-    assert len(PATHS) >= 7
+def test_there_are_notebooks_with_numbers_of_their_own():
+    assert [int(path.name[:2]) for path in PATHS] == sorted({int(path.name[:2]) for path in PATHS})
+    assert len(PATHS) >= 10
 
 
 @each_notebook
@@ -106,7 +106,8 @@ def test_outputs_were_made_by_the_code_above_them(path):
 
 @each_notebook
 def test_outputs_were_made_on_the_full_data(path):
-    assert refresh.read_record(path)["data"] == "MNIST"
+    sample = "11" in path.name  # whose subject is many short runs
+    assert refresh.read_record(path)["data"] == ("MNIST sample (5,000 digits)" if sample else "MNIST")
 
 
 @each_notebook

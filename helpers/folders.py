@@ -1,0 +1,80 @@
+"""Where generated files go, and writing them so that a half-written one is never seen.
+
+For executed notebooks a folder may be anything that papermill writes to, such as ``s3://bucket/runs``.
+"""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from helpers.errors import StorageError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def runs_folder():
+    """Return the folder for generated files: ``MNIST_RUNS`` if set, else ``runs`` in the project.
+
+    Where the project is installed without its folder (as in Colab), it is ``runs`` in the working
+    directory.
+    """
+    if os.environ.get("MNIST_RUNS"):
+        return Path(os.environ["MNIST_RUNS"]).expanduser()
+    home = PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()
+    return home / "runs"
+
+
+def is_local(folder):
+    """Return whether a folder is one of this machine, rather than an address."""
+    return "://" not in str(folder)
+
+
+def inside(folder, name):
+    """Return the path of a file in a folder of any kind, as text."""
+    return str(Path(folder, name)) if is_local(folder) else f"{str(folder).rstrip('/')}/{name}"
+
+
+def make_folder(folder):
+    """Make a local folder and see that it can be written to, before any work is done for it.
+
+    Raises:
+        StorageError: it cannot be made or written to.
+    """
+    if is_local(folder):
+        with clear_errors(folder):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+
+
+def write(text, path):
+    """Write a text file that is seen whole or not at all; papermill writes what is not local.
+
+    Raises:
+        StorageError: it cannot be written. A file that was there before stays as it was.
+    """
+    with clear_errors(path):
+        if not is_local(path):
+            from papermill.iorw import papermill_io
+
+            papermill_io.write(text, path)  # object stores write whole files only
+            return
+        partial = Path(f"{path}.{os.getpid()}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def clear_errors(place):
+    """Turn an error of the file system into a `StorageError` of one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{place} cannot be written ({error.strerror or error}); free space there, make it "
+            "writable, or choose another folder."
+        ) from None
