@@ -6,6 +6,7 @@ import io
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
+from PIL import Image
 
 # Okabe and Ito's palette: told apart with any kind of color vision (https://jfly.uni-koeln.de/color/).
 BLUE, ORANGE, GREEN, PURPLE, GRAY = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666")
@@ -40,8 +41,11 @@ def show(figure, alt, name=None):
         name: the file name, without ending, under which ``make refresh`` copies the figure to
             ``figures/``; None for figures that stay in their notebook.
     """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
+    # 256 colors, the nearest for each pixel: looks the same and takes less than half the space.
+    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(buffer, format="png", optimize=True)
     width = round(figure.get_figwidth() * DOTS_PER_INCH / 1.5)
     plt.close(figure)
     about = {"alt": alt, "width": width} | ({"name": name} if name else {})

@@ -1,6 +1,7 @@
 """Figures: alt text, size, the same bytes each time, and marks that do without color."""
 
 import base64
+import io
 import struct
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from conftest import make_arrays
 from matplotlib.colors import to_rgb
+from PIL import Image
 
 from helpers import plots
 from helpers.evaluation import confusion_table
@@ -69,6 +71,21 @@ def test_show_displays_a_png_with_alt_text_and_width(shown, figure):
     assert 500 <= about["width"] <= 800, "legible, and no wider than a page"
     assert pixels == pytest.approx(inches * plots.DOTS_PER_INCH, abs=1)
     assert pixels == pytest.approx(1.5 * about["width"], abs=2), "sharp on dense screens"
+
+
+def test_shown_colors_are_the_drawn_ones(shown):
+    """The palette of 256 colors changes no color that a reader could tell apart."""
+    figure, axis = plt.subplots()
+    axis.imshow(np.linspace(-1, 1, 300).reshape(15, 20), cmap="PuOr")
+    axis.plot([0, 19], [0, 14])
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=plots.DOTS_PER_INCH)
+    plots.show(figure, "alt")
+    png = io.BytesIO(base64.b64decode(shown[0][0]["image/png"]))
+    before, after = (np.asarray(Image.open(file).convert("RGB"), int) for file in (drawn, png))
+    difference = np.abs(before - after).max(axis=-1)
+    assert np.quantile(difference, 0.99) <= 6, "of 255; more only on the soft edges of lines"
+    assert len(png.getvalue()) < 0.6 * len(drawn.getvalue())
 
 
 def test_show_closes_the_figure_and_needs_no_name(shown):
