@@ -234,7 +234,7 @@ const NOTES = {
 let speaking;
 
 function percent(share) {
-  return share > 0.9995 ? "> 99.9%" : `${(100 * share).toFixed(1)}%`; // never quite certain
+  return share > 0.9995 ? ">99.9%" : `${(100 * share).toFixed(1)}%`; // never quite certain
 }
 
 function showAnswer(pixels, isImage, isFinished) {

@@ -20,6 +20,7 @@ import helpers.quiet  # isort: skip (must come before Keras)
 
 import keras
 import numpy as np
+from IPython.display import display
 
 from helpers import pad
 from helpers.data import DIGITS, load_mnist
@@ -106,8 +107,8 @@ def _architecture(model):
 def _weights(model):
     """Return all scales, then all biases (float32), then all kernels (int16, in Keras's order).
 
-    A kernel is kept as whole numbers from −32,767 to 32,767 with one scale per output: a tenth of
-    float16's rounding error or less, in the same space.
+    A kernel is kept as whole numbers from −32,767 to 32,767 with one scale per output, which
+    changes the probabilities less than float16 does.
     """
     layers = [model.get_layer(name) for name in WEIGHTED]
     kernels = [np.asarray(layer.kernel).reshape(-1, layer.kernel.shape[-1]) for layer in layers]
@@ -179,6 +180,27 @@ def write_page(page, path):
         raise PageError(
             f"{path} cannot be written ({error.strerror or error}); choose a folder that exists and is writable."
         ) from None
+
+
+def show_page(page, alt, name=None):
+    """Display a page inside a notebook, in a frame of its own that can reach nothing outside it.
+
+    Args:
+        page: HTML text.
+        alt: the text above it, and all that is shown where frames are not (as on GitHub).
+        name: the file name, without ending, under which ``make refresh`` copies the page to
+            ``figures/``.
+    """
+    frame = (
+        '<iframe sandbox="allow-scripts" style="width: 100%; height: 60rem; border: 0" '
+        f'title="{html.escape(alt)}" srcdoc="{html.escape(page)}"></iframe>'
+    )
+    about = {"alt": alt} | ({"name": name} if name else {})
+    display(
+        {"text/html": f"<p>{html.escape(alt)}</p>{frame}", "text/plain": alt},
+        metadata={"text/html": about},
+        raw=True,
+    )
 
 
 def main(arguments=None):

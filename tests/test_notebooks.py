@@ -73,6 +73,7 @@ def is_progress(line):
     return (
         line.startswith(("epoch ", " |"))
         or line == "Loaded the model that was trained with this recipe before."
+        or line == "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
     )
 
 
