@@ -335,13 +335,17 @@ function signed(number, digits = 2) {
   return number < 0 && Number(text) > 0 ? `−${text}` : text;
 }
 
-/** A 3×3 grid of numbers on their colors; the text is dark or light, whichever reads better. */
+/** Black or white, whichever reads better on a color (contrast as in WCAG 2, gamma simplified). */
+function textOn(color) {
+  const [red, green, blue] = color.map((part) => (part / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
+}
+
+/** A 3×3 grid of numbers on their colors. */
 function grid(numbers, color, withText) {
   const cells = numbers.map((number) => {
-    const [red, green, blue] = color(number);
-    const isLight = 0.299 * red + 0.587 * green + 0.114 * blue > 140;
-    const text = withText ? signed(number) : "";
-    return `<span style="background:rgb(${red},${green},${blue});color:${isLight ? "#000" : "#fff"}">${text}</span>`;
+    const [back, text] = [color(number), withText ? signed(number) : ""];
+    return `<span style="background:rgb(${back});color:${textOn(back)}">${text}</span>`;
   });
   return `<div class="grid" aria-hidden="true">${cells.join("")}</div>`;
 }

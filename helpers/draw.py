@@ -178,7 +178,8 @@ def write_page(page, path):
             os.replace(Path(scratch, "page.html"), path)
     except OSError as error:
         raise PageError(
-            f"{path} cannot be written ({error.strerror or error}); choose a folder that exists and is writable."
+            f"{path} cannot be written ({error.strerror or error}); "
+            "choose a folder that exists and is writable."
         ) from None
 
 
