@@ -76,7 +76,7 @@ def build_page(model, data):
 
 
 def _check(model, data):
-    classes = model.output_shape[-1] if isinstance(model, keras.Sequential) else None
+    classes = model.output_shape[-1] if isinstance(model, keras.Sequential) and model.built else None
     if not isinstance(classes, int) or _architecture(model) != _architecture(build_reference_model(classes)):
         raise PageError(
             "This model is not the reference network of notebook 03, and the page can run no other; "

@@ -121,7 +121,7 @@ function createPad(host, onChange, keys = host) {
       context.quadraticCurveTo(points[i].x, points[i].y, x, y); // through the midpoints: smooth
     }
     const end = points[points.length - 1];
-    context.lineTo(end.x, end.y);
+    context.lineTo(end.x + (points.length === 1 ? 0.1 : 0), end.y); // a dot is a very short line
     context.stroke();
   }
 
@@ -188,7 +188,7 @@ function createPad(host, onChange, keys = host) {
 
   function begin(point) {
     if (visible().image) actions.push({}); // a stroke over an image starts a new drawing
-    stroke = { points: [point, { x: point.x + 0.1, y: point.y }] }; // a dot is a short stroke
+    stroke = { points: [point] };
     act(stroke);
   }
 

@@ -31,7 +31,7 @@ class Pad(anywidget.AnyWidget):
 
     _esm = SCRIPT.read_text(encoding="utf-8") + RENDER
     _css = STYLE.read_text(encoding="utf-8")
-    pixels = traitlets.Bytes().tag(sync=True)  # 784 of them once something is drawn
+    pixels = traitlets.CBytes().tag(sync=True)  # 784 of them once something is drawn
 
     @property
     def digit(self):
