@@ -121,7 +121,9 @@ def code_hash(notebook):
         if module not in found:
             found[module] = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
             waiting += imported_helpers(found[module])
-    everything = code + [found[module] for module in sorted(found)]
+    here = Path(__file__).parent
+    files = [file for module in sorted(found) for file in sorted(here.glob(f"{module}.*"))]
+    everything = code + [file.read_text(encoding="utf-8") for file in files]  # draw.py, draw.js, …
     return hashlib.sha256("\n".join(everything).encode()).hexdigest()
 
 

@@ -75,6 +75,7 @@ def is_progress(line):
         or line.endswith("; it runs again.")  # notebook 11 damages a file
         or line == "Passed unknown parameter: learning_rat"  # papermill's warning there
         or line == "Loaded the model that was trained with this recipe before."
+        or line == "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
     )
 
 
@@ -114,15 +115,10 @@ def test_the_comparison_notices_a_change(tmp_path):
         (["-p", "epohcs", "3"], "This notebook has no parameter `epohcs` (did you mean `epochs`?)"),
         (["-p", "momentum", "0.9"], "This notebook has no parameter `momentum`; it has `dataset`, `seed`"),
         (["-p", "epochs", "0"], "`epochs` is 0, out of range; give a whole number from 1 to 1000."),
-        (
-            ["-r", "epochs", "3"],
-            "`epochs` is '3', a text; give a whole number from 1 to 1000, without quotes",
-        ),
         (["-p", "epochs", "true"], "`epochs` is 'true', a text; give a whole number"),
-        (["-y", "epochs: true"], "`epochs` is True, True or False; give a whole number from 1 to 1000."),
         (["-p", "dataset", "mnits"], "`dataset` is 'mnits' (did you mean `mnist`?), which is none of"),
     ],
-    ids=["misspelt", "undeclared", "out-of-range", "text", "truth-text", "truth-value", "dataset"],
+    ids=["misspelt", "undeclared", "out-of-range", "text", "dataset"],
 )
 def test_bad_parameters_stop_papermill_with_one_sentence(tmp_path, options, sentence):
     earlier = tmp_path / "runs" / "models" / "earlier.keras"

@@ -10,6 +10,7 @@ the Colab cell are generated; so are the README's marked parts and the files in 
 
 import argparse
 import base64
+import html
 import math
 import os
 import re
@@ -39,7 +40,9 @@ import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("helpers") is None:
     source = "git+{repository}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)"""
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", source], check=True
+    )"""
 
 
 def repository():
@@ -125,6 +128,20 @@ def clean(notebook):
         if cell.cell_type == "code":
             kept = [output for output in cell.outputs if output.get("name") != "stderr"]
             cell.outputs = coalesce_streams(kept)  # how a stream is cut up depends on timing
+            for output in cell.outputs:  # a widget lives as long as its kernel; its text stays
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+
+
+def pages(notebook):
+    """Return the named pages in a notebook's outputs: name → HTML text."""
+    found = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            about = output.get("metadata", {}).get("text/html", {})
+            if "name" in about:
+                (source,) = re.findall(r'srcdoc="([^"]*)"', output.data["text/html"])
+                found[about["name"]] = html.unescape(source)
+    return found
 
 
 def figures(notebook):
@@ -216,8 +233,11 @@ def main():
             nbformat.write(notebook, path)
     write_generated_cells(paths)  # again, with the measured durations
     for path in paths:
-        for name, (content, _) in figures(nbformat.read(path, as_version=4)).items():
+        notebook = nbformat.read(path, as_version=4)
+        for name, (content, _) in figures(notebook).items():
             (ROOT / "figures" / f"{name}.png").write_bytes(content)
+        for name, page in pages(notebook).items():
+            (ROOT / "figures" / f"{name}.html").write_text(page, encoding="utf-8")
     readme.write_text(fill_readme(text, readme_parts(paths)), encoding="utf-8")
 
 

@@ -1,0 +1,592 @@
+"""The page to draw on: what it refuses, what it computes in a real browser, and who can use it.
+
+The browser is Chromium; without one, its tests are skipped, except on CI, where they fail.
+"""
+
+import ast
+import base64
+import json
+import os
+import re
+import runpy
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import nbformat
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import make_arrays
+from playwright.sync_api import Error, sync_playwright
+from scipy import ndimage
+
+from helpers.data import CLOTHES, Dataset, load_mnist
+from helpers.draw import PageError, build_page, main, read_model, show_page
+from helpers.evaluation import predict
+from helpers.folders import write
+from helpers.models import build_reference_model
+from helpers.pad import Pad
+from helpers.preprocessing import scale
+from helpers.training import Recipe, train
+from tools import refresh
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning", "ignore:The structure of `inputs`:UserWarning"
+)  # both in Keras
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")  # None: Playwright's own
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+# ------------------------------------------------------------------ building and refusing
+
+
+def random_model(classes=10):
+    keras.utils.set_random_seed(0)
+    return build_reference_model(classes)
+
+
+def made_up(class_names):
+    return Dataset(**make_arrays(classes=len(class_names)), name="made up", class_names=tuple(class_names))
+
+
+def test_the_same_model_gives_the_same_small_page(tiny):
+    page = build_page(random_model(), tiny)
+    assert page == build_page(random_model(), tiny)
+    assert len(page.encode()) < 900_000
+
+
+def test_loads_nothing_from_elsewhere(tiny):
+    page = build_page(random_model(), tiny)
+    assert not re.search(r"https?:|\b(?:src|href)=|@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
+
+
+def test_no_class_name_can_end_the_script():
+    page = build_page(random_model(3), made_up(["</script><script>alert(1)</script>", "<b>", "'\""]))
+    assert page.count("</script") == 3 and "<b>" not in page
+
+
+def test_sixteen_bit_numbers_change_less_than_float16(arrays):
+    model = random_model()
+    x = scale(arrays["x_test"])
+    exact = model.predict_on_batch(x)
+
+    def changed(rounded):
+        copy = build_reference_model()
+        copy.set_weights([rounded(w) if w.ndim > 1 else w for w in model.get_weights()])
+        return np.abs(copy.predict_on_batch(x) - exact).max()
+
+    def whole(kernel):
+        scales = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1))) / 32767
+        return np.round(kernel / scales) * scales
+
+    assert changed(whole) < changed(lambda kernel: kernel.astype(np.float16)) / 3
+
+
+def smaller():
+    return keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+def not_built():
+    return keras.Sequential([keras.layers.Dense(10)])
+
+
+def functional():
+    inputs = keras.Input((28, 28, 1))
+    return keras.Model(inputs, build_reference_model()(inputs))
+
+
+def other_activation():
+    config = build_reference_model().get_config()
+    config["layers"][3]["config"]["activation"] = "tanh"
+    return keras.Sequential.from_config(config)
+
+
+def other_pooling():
+    layers = build_reference_model().layers
+    layers[1] = keras.layers.AveragePooling2D(2, name="pool_1")
+    return keras.Sequential([keras.Input((28, 28, 1)), *layers])
+
+
+@pytest.mark.parametrize("build", [smaller, not_built, functional, other_activation, other_pooling])
+def test_refuses_every_other_network(build, tiny):
+    with pytest.raises(PageError, match="^This model is not the reference network of notebook 03, and"):
+        build_page(build(), tiny)
+
+
+def test_refuses_a_model_for_other_classes(tiny):
+    with pytest.raises(PageError, match="^This model has 26 classes and the data tiny has 10; give the data"):
+        build_page(random_model(26), tiny)
+
+
+def test_refuses_weights_that_are_no_numbers(tiny):
+    model = random_model()
+    model.layers[0].bias.assign(np.full(32, np.nan, np.float32))
+    with pytest.raises(PageError, match="no finite numbers"):
+        build_page(model, tiny)
+
+
+# ------------------------------------------------------------------ files and the command
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "good.keras"
+    random_model().save(path)
+    return path
+
+
+def test_the_command_writes_the_page_that_build_page_returns(good, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["draw", str(good), str(tmp_path / "page.html")])
+    with pytest.warns(RuntimeWarning, match="found in sys.modules"), pytest.raises(SystemExit) as ended:
+        runpy.run_module("helpers.draw", run_name="__main__")  # as python -m helpers.draw does
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith("Open ")
+    expected = build_page(read_model(good), load_mnist("sample"))
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == expected
+
+
+def save_lambda(path):
+    def attack(x):
+        Path(path).with_suffix(".attacked").touch()
+        return x
+
+    keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Lambda(attack)]).save(path)
+    path.with_suffix(".attacked").unlink(missing_ok=True)  # building the model ran it, too
+
+
+def save_foreign_class(path):
+    """A model whose description names a Python function instead of a layer."""
+    random_model().save(path)
+    with zipfile.ZipFile(path) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    config = json.loads(parts["config.json"])
+    touch = {"module": "os", "class_name": "mkdir", "config": {"path": str(path.with_suffix(".attacked"))}}
+    config["config"]["layers"][1] |= touch | {"registered_name": None}
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+
+
+def save_cut_off(path):
+    random_model().save(path)
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def save_without_weights(path):
+    random_model().save(path)
+    with zipfile.ZipFile(path) as file:
+        config = file.read("config.json")
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", config)
+
+
+@pytest.mark.parametrize(
+    ("save", "sentence"),
+    [
+        (lambda path: None, "There is no file"),
+        (lambda path: path.write_text("no model"), "is no complete .keras file"),
+        (save_cut_off, "is no complete .keras file"),
+        (save_without_weights, "is damaged"),
+        (save_lambda, "holds code or layers of its own, which are never loaded"),
+        (save_foreign_class, "holds code or layers of its own, which are never loaded"),
+        (lambda path: smaller().save(path), "This model is not the reference network"),
+        (lambda path: random_model(3).save(path), "This model has 3 classes and the data"),
+    ],
+    ids=["missing", "text", "cut-off", "no-weights", "lambda", "foreign", "other", "classes"],
+)
+def test_a_bad_file_ends_in_one_sentence(save, sentence, tmp_path, capsys):
+    model, page = tmp_path / "model.keras", tmp_path / "page.html"
+    save(model)
+    page.write_text("an earlier page")
+    before = sorted(tmp_path.iterdir())
+    assert main([str(model), str(page)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and sentence in err and len(err.strip().split("\n")) == 1
+    assert page.read_text() == "an earlier page"
+    assert sorted(tmp_path.iterdir()) == before, "nothing written, no code run"
+
+
+def test_an_unwritable_place_ends_in_one_sentence(good, tmp_path, capsys):
+    assert main([str(good), str(tmp_path / "nowhere" / "page.html")]) == 1
+    assert "cannot be written (No such file or directory); free space there" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ in the notebook
+
+
+def test_a_shown_page_can_be_taken_out_of_the_notebook(monkeypatch, tiny):
+    shown = []
+    monkeypatch.setattr("helpers.draw.display", lambda data, metadata, raw: shown.append((data, metadata)))
+    page = build_page(random_model(), tiny)
+    show_page(page, alt="A page & more", name="a_page")
+    ((data, metadata),) = shown
+    output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
+    assert refresh.pages(notebook) == {"a_page": page}
+    assert data["text/plain"] == "A page & more" and "<p>A page &amp; more</p>" in data["text/html"]
+    assert 'sandbox="allow-scripts"' in data["text/html"]
+
+
+def test_the_pad_gives_a_digit_or_none():
+    pad = Pad()
+    assert pad.digit is None
+    pad.pixels = memoryview(bytes(range(256)) * 3 + bytes(16))  # what arrives from the browser
+    assert pad.digit.shape == (28, 28) and pad.digit.dtype == np.uint8 and pad.digit[1, 0] == 28
+
+
+def notebook_functions(*names):
+    """Return functions that notebook 12 writes out."""
+    (path,) = (ROOT / "notebooks").glob("12_*.ipynb")
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    definitions = [
+        ast.unparse(statement)
+        for cell in cells
+        for statement in ast.parse(cell).body
+        if isinstance(statement, ast.FunctionDef)
+    ]
+    found = {"np": np, "ndimage": ndimage, "PAD": 112}
+    exec("\n".join(definitions), found)
+    return [found[name] for name in names]
+
+
+# ------------------------------------------------------------------ in the browser
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return load_mnist("sample")
+
+
+@pytest.fixture(scope="module")
+def trained(sample):
+    model, _ = train(sample, Recipe(epochs=6, batch_size=64, precision="float32"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def built(trained, sample, tmp_path_factory):
+    """The file of a page with a trained network."""
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write(build_page(trained, sample), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        try:
+            yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        except Error as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"needs the browser Chromium ({str(error).splitlines()[0]})")
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a file; at the end, check that it asked for nothing else and reported no error."""
+    opened, requests, errors = [], [], []
+
+    def open_(path, **options):
+        page = browser.new_page(**options)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri())
+        opened.append((page, path.as_uri()))
+        return page
+
+    yield open_
+    assert requests == [address for _, address in opened], "a request left the page"
+    assert errors == []
+    for page, _ in opened:
+        page.close()
+
+
+@pytest.fixture
+def page(open_page, built):
+    return open_page(built, viewport={"width": 1280, "height": 1000})
+
+
+ASK_FOR_ALL = """(text) => {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const answers = [];
+  const started = performance.now();
+  for (let i = 0; i < bytes.length; i += 784) answers.push(predict(bytes.subarray(i, i + 784)));
+  return [answers, (performance.now() - started) / 1000];
+}"""
+
+
+def ask(page, images):
+    """Return the page's probabilities and its digits a second."""
+    answers, seconds = page.evaluate(ASK_FOR_ALL, base64.b64encode(images.tobytes()).decode())
+    return np.array(answers), len(images) / seconds
+
+
+def test_answers_as_keras_does(page, trained, sample):
+    """On every test digit: all 10,000 if the full MNIST is at hand, else the sample's 1,000."""
+    images = load_mnist("mnist").x_test if os.environ.get("MNIST_PATH") else sample.x_test
+    expected = predict(trained, images)
+    found, speed = ask(page, images)
+    difference = np.abs(found - expected).max()
+    print(f"{len(images):,} digits: largest difference {difference:.1e}, {speed:.0f} digits/s")
+    assert np.array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+    assert difference <= 1e-3
+    assert speed >= 100  # 200 and more on an idle machine; others may be at work on this one
+
+
+def test_the_committed_page_reads_digits(open_page, sample):
+    """The sample's digits are from MNIST's training set: its network knows them."""
+    path = ROOT / "figures" / "draw_a_digit.html"
+    assert path.stat().st_size < 1_500_000
+    found, _ = ask(open_page(path), sample.x_test)
+    assert (found.argmax(axis=1) == sample.y_test).mean() > 0.99
+
+
+def test_prepares_ink_as_the_notebook_does(page):
+    (prepare,) = notebook_functions("prepare")
+    random = np.random.default_rng(0)
+    empty = np.zeros((60, 80), np.uint8)
+    inks = [empty, random.integers(0, 256, (60, 80))]
+    for _ in range(20):  # from single lines to whole pads
+        rows, columns = (np.sort(random.choice(size + 1, 2, replace=False)) for size in empty.shape)
+        inks.append(empty.copy())
+        part = np.s_[rows[0] : rows[1], columns[0] : columns[1]]
+        inks[-1][part] = random.integers(0, 256, inks[-1][part].shape)
+    for ink in inks:
+        height, width = ink.shape
+        call = f"(ink) => Array.from(prepare(ink, {width}, {height}))"
+        found = np.array(page.evaluate(call, ink.ravel().tolist())).reshape(28, 28)
+        assert np.abs(found - prepare(ink).astype(int)).max() <= 1
+
+
+READ_PADS = """([text, side]) => {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const answers = [];
+  for (let i = 0; i < bytes.length; i += side * side) {
+    const answer = predict(prepare(bytes.subarray(i, i + side * side), side, side));
+    answers.push(answer.indexOf(Math.max(...answer)));
+  }
+  return answers;
+}"""
+
+
+def test_reads_digits_of_every_size_place_and_thickness(open_page, sample):
+    """Notebook 12's imitation of drawing, on the committed page, which prepares the ink."""
+    (imitate,) = notebook_functions("draw_like_people")
+    random = np.random.default_rng(1)
+    images, labels = sample.x_test[:500], sample.y_test[:500]
+    pads = np.array([imitate(image, random) for image in images])
+    page = open_page(ROOT / "figures" / "draw_a_digit.html")
+    text = base64.b64encode(pads.tobytes()).decode()
+    prepared = page.evaluate(READ_PADS, [text, pads.shape[1]])
+    plain, _ = ask(page, pads.reshape(-1, 28, 4, 28, 4).mean(axis=(2, 4)).astype(np.uint8))
+    with_it, without = (np.mean(found == labels) for found in (prepared, plain.argmax(axis=1)))
+    print(f"{len(pads):,} drawings: {with_it:.1%} read, {without:.1%} without the preparation")
+    assert with_it >= 0.97
+    assert without < 0.6
+
+
+# How a hand draws the ten digits: strokes of points, in shares of the digit's box.
+STROKES = {
+    0: ["50,0 20,10 5,40 10,75 35,100 65,98 92,75 95,40 80,10 50,0"],
+    1: ["50,0 48,50 46,100"],
+    2: ["8,25 25,5 55,0 82,15 85,38 60,65 25,88 5,100 40,97 95,98"],
+    3: ["10,8 50,0 85,15 80,38 40,48 80,58 90,80 60,100 8,92"],
+    4: ["60,0 30,35 5,65 50,66 98,65", "75,25 72,60 70,100"],
+    5: ["90,2 25,2 18,42 60,40 90,60 85,88 50,100 8,92"],
+    6: ["75,2 40,20 12,55 15,85 45,100 80,88 82,62 55,50 18,68"],
+    7: ["5,5 50,4 95,3 65,45 40,100"],
+    8: ["80,12 50,0 22,12 30,35 70,58 85,82 50,100 15,82 32,58 72,35 80,12"],
+    9: ["85,20 55,0 18,15 20,42 55,50 85,30 86,20 82,60 70,100"],
+}
+
+
+def draw(page, digit, left=0.28, top=0.18, width=0.42, height=0.62):
+    """Draw a digit with the mouse; the box is given in shares of the pad."""
+    pad = page.locator("#pad canvas")
+    pad.scroll_into_view_if_needed()
+    area = pad.bounding_box()
+    for stroke in STROKES[digit]:
+        points = [tuple(map(float, point.split(","))) for point in stroke.split()]
+        for i, (x, y) in enumerate(points):
+            place = (
+                area["x"] + area["width"] * (left + width * x / 100),
+                area["y"] + area["height"] * (top + height * y / 100),
+            )
+            page.mouse.move(*place, steps=1 if i == 0 else 2)
+            if i == 0:
+                page.mouse.down()
+        page.mouse.up()
+
+
+def answer(page):
+    return page.locator("#answer").text_content()
+
+
+def test_reads_what_the_mouse_draws(page):
+    """Each digit twice: large, and small in a corner."""
+    small = {"left": 0.08, "top": 0.08, "width": 0.26, "height": 0.38}
+    wrong = []
+    for digit in STROKES:
+        for box in ({}, small):
+            page.keyboard.press("Delete")
+            draw(page, digit, **box)
+            if answer(page) != str(digit):
+                wrong.append((digit, answer(page), "small" if box else "large"))
+    assert wrong == []
+
+
+def test_answers_within_50_ms_of_every_movement(page):
+    page.evaluate("""() => {
+      window.taken = [];
+      let started = null;
+      addEventListener("pointermove", (event) => {
+        if (event.buttons) started ??= performance.now();
+      }, true);
+      new MutationObserver(() => {
+        if (started !== null) taken.push(performance.now() - started);
+        started = null;
+      }).observe(document.getElementById("bars"), { subtree: true, childList: true });
+    }""")
+    for digit in (3, 8):
+        draw(page, digit)
+    taken = page.evaluate("taken")
+    print(f"{len(taken)} updates: median {np.median(taken):.0f} ms, slowest {max(taken):.0f} ms")
+    assert len(taken) > 20
+    assert np.median(taken) < 50
+
+
+def test_undo_and_clear_by_button_and_key(page):
+    page.get_by_role("button", name="Clear").click()
+    assert answer(page) == "?"
+    draw(page, 1)
+    assert answer(page) == "1"
+    draw(page, 4)
+    page.get_by_role("button", name="Undo").click()
+    page.keyboard.press("Control+z")
+    assert answer(page) == "1", "both strokes of the 4 are gone"
+    page.keyboard.press("Delete")
+    assert answer(page) == "?" and page.get_by_role("button", name="Clear").is_disabled()
+    page.get_by_role("button", name="Undo").click()
+    assert answer(page) == "1", "the clearing is undone"
+
+
+def test_a_gallery_image_is_fed_as_it_is(page, trained, sample):
+    button = page.locator("#ordinary button").nth(3)
+    assert button.get_attribute("title") == "A test image, labeled 3"
+    button.click()
+    index = np.flatnonzero((sample.y_test == 3) & (predict(trained, sample.x_test).argmax(axis=1) == 3))[0]
+    expected = sample.x_test[index] / np.float32(255)
+    assert np.allclose(page.evaluate("Array.from(state.input)"), expected.ravel(), atol=1e-6)
+    assert answer(page) == "3" and button.get_attribute("aria-pressed") == "true"
+    draw(page, 1)
+    assert answer(page) == "1", "a stroke starts a new drawing"
+    assert button.get_attribute("aria-pressed") == "false"
+
+
+@pytest.mark.parametrize(("layer", "name", "columns", "side"), [(0, "conv_1", 8, 26), (1, "conv_2", 16, 11)])
+def test_a_pixel_under_the_pointer_is_explained(page, trained, sample, layer, name, columns, side):
+    """The value at the end of the arithmetic is what Keras's layer gives at this place."""
+    page.locator("#ordinary button").nth(8).click()
+    image = np.array(page.evaluate("Array.from(state.input)"), np.float32).reshape(1, 28, 28, 1)
+    maps = keras.Model(trained.inputs, trained.get_layer(name).output)(image).numpy()[0]
+    canvas = page.locator(f"#layer-{layer} canvas")
+    canvas.scroll_into_view_if_needed()
+    area = canvas.bounding_box()
+    for chosen in (columns + 2, 3):
+        row, column = np.unravel_index(maps[..., chosen].argmax(), (side, side))
+        x = (chosen % columns) * (side + 2) + column + 0.5
+        y = (chosen // columns) * (side + 2) + row + 0.5
+        factor = area["width"] / (columns * (side + 2) - 2)
+        page.mouse.move(area["x"] + factor * x, area["y"] + factor * y)
+        title = f"convolution {layer + 1}, map {chosen + 1}, row {row + 1}, column {column + 1}"
+        assert page.locator("#step-title").text_content() == f"One pixel: {title}"
+        shown = float(page.locator(".sum .result td").last.text_content())
+        assert abs(shown - maps[row, column, chosen]) < 2e-3
+        mark = page.locator("#field .mark").bounding_box()
+        field = page.locator("#field canvas").bounding_box()
+        step, reach = (1, 3) if layer == 0 else (2, 8)
+        assert abs((mark["x"] - field["x"]) / field["width"] * 28 - step * column) < 0.6
+        assert abs(mark["width"] / field["width"] * 28 - reach) < 0.6
+
+
+def test_works_with_the_keyboard_alone(page):
+    pad = page.locator("#pad canvas")
+    pad.focus()
+    page.keyboard.press("Space")
+    for _ in range(14):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    assert answer(page) == "1"
+    page.wait_for_function("document.getElementById('spoken').textContent.startsWith('The network reads 1')")
+
+    page.locator("#hard button").first.focus()
+    page.keyboard.press("Enter")
+    assert "hard test image" in page.locator("#seen-note").text_content()
+
+    page.locator("#layer-1 canvas").focus()
+    for key in ("PageDown", "PageDown", "ArrowRight", "ArrowUp"):
+        page.keyboard.press(key)
+    assert page.locator("#step-title").text_content().endswith("convolution 2, map 3, row 5, column 7")
+    page.wait_for_function("document.getElementById('step-spoken').textContent.includes('after ReLU')")
+
+
+def test_every_control_can_be_reached_with_tab(page):
+    wanted = page.locator("button:enabled, canvas[tabindex]").count()
+    reached = set()
+    for _ in range(wanted):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.outerHTML"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert "application" in "".join(reached) and len(reached) > 15
+
+
+@pytest.mark.parametrize("names", ["0123456789", CLOTHES, "abcdefghijklmnopqrstuvwxyz"])
+def test_fits_a_phone(open_page, tmp_path, names):
+    path = tmp_path / "page.html"
+    write(build_page(random_model(len(names)), made_up(names)), path)
+    page = open_page(path, viewport={"width": 375, "height": 812})
+    page.locator("#layer-1 canvas").hover()
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    for part in page.locator("canvas, button, #bars li, .grid, .sum").all():
+        area = part.bounding_box()
+        assert area["x"] >= 0 and area["x"] + area["width"] <= 375
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_is_accessible(open_page, built, scheme):
+    page = open_page(built, color_scheme=scheme, reduced_motion="reduce")
+    for layer in (0, 1):
+        draw(page, 5)
+        page.locator(f"#layer-{layer} canvas").hover()
+        found = Axe().run(page).response["violations"]
+        assert [violation["id"] for violation in found] == []
+
+
+def test_the_widget_sends_what_is_drawn(open_page, tmp_path):
+    """The widget's code, with an object in place of the kernel's model."""
+    code = Pad._esm.replace("export default", "const widget =")
+    path = tmp_path / "widget.html"
+    path.write_text(
+        f"""<!DOCTYPE html><meta charset="utf-8"><style>{Pad._css}</style>
+        <div id="pad"></div><script type="module">{code}
+        const model = {{
+          set(name, view) {{ this[name] = view; }},
+          save_changes() {{ window.sent = Array.from(new Uint8Array(this.pixels.buffer)); }},
+        }};
+        widget.render({{ model, el: document.getElementById("pad") }});
+        </script>""",
+        encoding="utf-8",
+    )
+    page = open_page(path)
+    draw(page, 7)
+    pad = Pad(pixels=bytes(page.evaluate("sent")))
+    assert 14 in np.round(np.argwhere(pad.digit).mean(axis=0)).astype(int) and pad.digit.max() > 200
+    page.get_by_role("button", name="Clear").click()
+    assert page.evaluate("sent") == []
