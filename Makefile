@@ -39,7 +39,7 @@ tutorial: .venv/ready
 	$(BIN)/python -m helpers.record runs/tutorial
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --maxschedchunk 1
 
 lab: .venv/ready
 	mkdir -p .venv/share/jupyter/lab/settings

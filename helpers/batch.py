@@ -13,6 +13,8 @@ its folder whole or not at all; a sweep that is started again does only what is 
 
 import argparse
 import ast
+import asyncio
+import concurrent.futures
 import contextlib
 import hashlib
 import itertools
@@ -63,6 +65,19 @@ def find_notebook(name):
     return path
 
 
+def inspect(path):
+    """Return the parameters that a notebook declares, as papermill reads them from its cell.
+
+    Raises:
+        ParameterError: the file is no notebook.
+    """
+    try:
+        nbformat.read(path, as_version=4)
+        return papermill.inspect_notebook(str(path))
+    except Exception as error:  # nbformat and papermill have several
+        raise ParameterError(f"{path} cannot be read as a notebook ({one_line(str(error))}).") from None
+
+
 def make_plan(notebook, grid, entries=({},)):
     """Check the parameters of a sweep against its notebook and name every run.
 
@@ -70,24 +85,31 @@ def make_plan(notebook, grid, entries=({},)):
         notebook: a path, or the stem of one of the tutorial's notebooks.
         grid: name → list of values; every combination is run.
         entries: a list of dicts, each a set of values that belong together; every combination of
-            the grid is run with each.
+            the grid is run with each. A name that an entry leaves out has the notebook's default.
 
     Raises:
         ParameterError: the notebook does not declare a name, or a value is of the wrong type or
             out of range.
     """
     path = find_notebook(notebook)
-    declared = papermill.inspect_notebook(str(path))
-    check_names([*grid, *(name for entry in entries for name in entry)], declared)
+    declared = inspect(path)
+    used = [*grid, *(name for entry in entries for name in entry)]
+    check_names(used, declared)
+    defaults = {}
+    for name in used:
+        with contextlib.suppress(ValueError, SyntaxError):  # a default that is no plain value
+            defaults[name] = ast.literal_eval(declared[name]["default"])
     runs = {}
     for entry in entries:
         both = sorted(set(grid) & set(entry))
         if both:
             raise ParameterError(f"`{both[0]}` stands in the grid and in the list; leave it in one of them.")
         for values in itertools.product(*grid.values()):
-            given = dict(zip(grid, values)) | entry
+            given = defaults | dict(zip(grid, values)) | entry
             parameters = {name: parse_value(name, value) for name, value in sorted(given.items())}
             runs[run_name(path.stem, parameters)] = parameters
+    if not runs:
+        raise ParameterError("There is nothing to run: a list of values is empty.")
     content = nbformat.read(path, as_version=4)
     code = code_hash(content)
     for cell in content.cells:
@@ -100,9 +122,9 @@ def make_plan(notebook, grid, entries=({},)):
 def run_name(stem, parameters):
     """Return the name of a run: readable parts, and a hash of the notebook's name and all values."""
     exact = json.dumps([stem, parameters], sort_keys=True)
-    readable = "_".join(f"{name}={value}" for name, value in sorted(parameters.items()))
-    readable = re.sub(r"[^\w.=-]+", "-", readable)[:100]
-    return "_".join(filter(None, [stem, readable, hashlib.sha256(exact.encode()).hexdigest()[:8]]))
+    readable = "_".join([stem, *(f"{name}={value}" for name, value in sorted(parameters.items()))])
+    readable = re.sub(r"[^\w.=-]+", "-", readable, flags=re.ASCII)[:120]
+    return f"{readable}_{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
 
 
 def code_hash(notebook):
@@ -130,14 +152,18 @@ def code_hash(notebook):
 def imported_helpers(source):
     """Return the names of the helpers modules that a piece of Python imports."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # a notebook's own commands, such as %matplotlib
+        return names
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "helpers":
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
             names.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):
             names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("helpers.")}
-    return names
+    return {name for name in names if Path(__file__).with_name(f"{name}.py").exists()}
 
 
 # --- One run ---
@@ -169,10 +195,17 @@ def execute(source, parameters, progress_bar=False):
             error = f"{failure.ename}: {failure.evalue}"
         except Exception as failure:  # such as a kernel that was killed
             error = f"{type(failure).__name__}: {failure}"
-        text = output.read_text(encoding="utf-8") if output.exists() else source
+        try:
+            text = nbformat.writes(nbformat.read(output, as_version=4))
+        except (OSError, ValueError):  # not written, or only in part
+            text, error = source, error or "the executed notebook could not be kept"
+    return with_error(text, error) if error else text
+
+
+def with_error(text, error):
+    """Return a notebook, as JSON text, that says in its metadata why its run failed."""
     notebook = nbformat.reads(text, as_version=4)
-    if error:
-        notebook.metadata["tutorial"]["error"] = one_line(error)
+    notebook.metadata.setdefault("tutorial", {})["error"] = one_line(error)
     return nbformat.writes(notebook)
 
 
@@ -193,7 +226,15 @@ def run(names, folder, parameters):
         StorageError: the folder cannot be written to.
     """
     paths = [find_notebook(name) for name in names]
-    declared = {path: papermill.inspect_notebook(str(path)) for path in paths}
+    if not paths:
+        raise ParameterError("There is no notebook to run.")
+    outputs = {path: inside(folder, path.name) for path in paths}
+    if len(set(outputs.values())) < len(paths):
+        raise ParameterError("Two of the notebooks have the same name; run them into different folders.")
+    for path, output in outputs.items():
+        if is_local(folder) and Path(output).resolve() == path.resolve():
+            raise ParameterError(f"{path} would be overwritten by its own result; choose another folder.")
+    declared = {path: inspect(path) for path in paths}
     check_names(parameters, dict.fromkeys(name for found in declared.values() for name in found))
     plans = {
         path: make_plan(path, {name: [parameters[name]] for name in parameters if name in declared[path]})
@@ -204,13 +245,11 @@ def run(names, folder, parameters):
     for path, plan in plans.items():
         (values,) = plan.runs.values()
         text = execute(plan.source, values, progress_bar={"desc": path.stem})
-        output = inside(folder, path.name)
-        write(text, output)
+        write(text, outputs[path])
         problem = read_executed(text).problem
         failed += problem is not None
-        print(
-            f"{path.stem}: {'finished' if problem is None else f'failed: {problem}'} → {output}", flush=True
-        )
+        state = f"failed: {problem}" if problem else "finished"
+        print(f"{path.stem}: {state} -> {outputs[path]}", flush=True)
     return failed
 
 
@@ -286,21 +325,23 @@ def _run_all(client, plan, waiting, folder, failed, execute):
         file=sys.stderr,
         bar_format="|{bar:16}| {desc}, {elapsed}, {remaining} left",
     ) as bar:
-        for future in as_completed(list(futures), loop=client.loop):
-            name = futures.pop(future)
-            if future.status == "cancelled":
-                raise TutorialError("The Dask scheduler was lost; start the sweep again to go on.")
-            if future.status == "error":  # the worker failed, not the notebook
-                new[name] = one_line(f"{type(future.exception()).__name__}: {future.exception()}")
-            else:
-                text = future.result()
+        try:
+            for future in as_completed(list(futures), loop=client.loop):
+                name = futures.pop(future)
+                if future.status == "error":  # not the notebook but its worker failed
+                    error = future.exception()
+                    text = with_error(plan.source, f"{type(error).__name__}: {error}")
+                else:
+                    text = future.result()
                 write(text, inside(folder, f"{name}.ipynb"))
                 problem = read_executed(text).problem
                 if problem is not None:
                     new[name] = problem
-            del future  # frees its result on the cluster
-            bar.update()
-            bar.set_description_str(state(bar.n))
+                del future  # frees its result on the cluster
+                bar.set_description_str(state(bar.n + 1), refresh=False)
+                bar.update()
+        except (OSError, asyncio.CancelledError, concurrent.futures.CancelledError):
+            raise TutorialError("The Dask scheduler was lost; start the sweep again to continue.") from None
     return new
 
 
@@ -316,6 +357,7 @@ def _client(scheduler, workers, runs):
     """Connect to a Dask scheduler, or to a new cluster on this machine that ends with the sweep."""
     import logging
 
+    import dask
     import distributed
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
@@ -331,6 +373,8 @@ def _client(scheduler, workers, runs):
         return
     workers = workers or max(1, min(CPU_COUNT, int(MEMORY_LIMIT / MEMORY_OF_A_RUN), runs))
     with (
+        # no run waits on a worker: if that dies, only the run that it executes is in doubt
+        dask.config.set({"distributed.scheduler.worker-saturation": 1}),
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -359,7 +403,7 @@ def _only_one(folder):
                 f"Another sweep is writing to {folder}; wait for it or choose another folder."
             ) from None
     try:
-        for abandoned in Path(folder).glob("*.partial"):  # by a sweep that was killed
+        for abandoned in Path(folder).glob("*.ipynb.*.partial"):  # by a sweep that was killed
             abandoned.unlink(missing_ok=True)
         yield
     finally:
@@ -386,19 +430,27 @@ def write_collected(folder, output, metric=None):
         _say(f"Left out {name}: {reason}")
     if table.empty:
         raise StorageError(f"There is no finished run in {folder}.")
+    if metric:
+        choose_metric(table, metric)  # a misspelt one is refused before anything is written
     if "data" in table and "dataset" not in swept(table) and table["data"].nunique() > 1:
         _say(f"Careful: these runs used different data: {', '.join(sorted(table['data'].unique()))}.")
-    use_style()
-    figure = draw_sweep(table, choose_metric(table, metric), swept(table))
+    if len({executed.code for name, executed in read_folder(folder).items() if name in table.index}) > 1:
+        _say("Careful: these runs were made by different notebooks or versions of the code.")
     make_folder(output)
-    paths = [Path(output, f"collected.{ending}") for ending in ("csv", "png", "parquet")]
+    paths = [Path(output, f"collected.{ending}") for ending in ("csv", "parquet", "png")]
     with clear_errors(output):
         table.to_csv(paths[0])
-        figure.savefig(paths[1], dpi=144)
         try:
-            table.to_parquet(paths[2])
-        except ImportError:  # neither pyarrow nor fastparquet
-            paths.pop()
+            table.to_parquet(paths[1])
+        except (ImportError, ValueError, TypeError):  # no pyarrow, or columns of mixed types
+            del paths[1]
+        try:
+            metric = choose_metric(table, metric)
+        except ParameterError as error:
+            _say(f"No figure: {error}")
+            return paths[:-1]
+        use_style()
+        draw_sweep(table, metric, swept(table)).savefig(paths[-1], dpi=144)
     return paths
 
 
@@ -411,7 +463,7 @@ def main(arguments=None):
         _say(f"{type(error).__name__}: {error}")
         return 2
     except KeyboardInterrupt:
-        _say("Interrupted. What is finished is kept; give the same command again to go on.")
+        _say("Interrupted. What is finished is kept; a sweep continues with the same command.")
         return 130
 
 
@@ -419,7 +471,7 @@ def _run_command(options):
     names = options.notebooks
     if names == ["all"]:
         names = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    return 1 if run(names, options.folder, _read_file(options.file) | dict(options.parameters)) else 0
+    return 1 if run(names, options.folder, _read_file(options.file) | _pairs(options)) else 0
 
 
 def _sweep_command(options):
@@ -430,9 +482,15 @@ def _sweep_command(options):
             f"{options.file} has {', '.join(sorted(map(str, unknown)))}; a sweep's file has `grid`, "
             "a mapping from names to lists, and `list`, a list of mappings from names to values."
         )
-    grid = written.get("grid", {}) | {name: text.split(",") for name, text in options.parameters}
+    grid, entries = written.get("grid", {}), written.get("list", [{}])
+    if not isinstance(grid, dict) or not isinstance(entries, list) or not all(map(_is_dict, entries)):
+        raise ParameterError(
+            f"In {options.file}, write `grid` as a mapping from names to lists, and `list` as a list "
+            "of mappings from names to values."
+        )
+    grid = grid | {name: text.split(",") for name, text in _pairs(options).items()}
     grid = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
-    plan = make_plan(options.notebook, grid, written.get("list", [{}]))
+    plan = make_plan(options.notebook, grid, entries)
     failed = sweep(plan, options.folder, options.scheduler, options.workers, options.retry)
     print(f"{len(plan.runs)} runs: {len(plan.runs) - len(failed)} finished, {len(failed)} failed.")
     for name, reason in failed.items():
@@ -448,6 +506,25 @@ def _collect_command(options):
     for path in write_collected(options.folder, options.output or options.folder, options.metric):
         print(path)
     return 0
+
+
+def _pairs(options):
+    """Return the -p options as a dict."""
+    names = [name for name, _ in options.parameters]
+    for name in names:
+        if names.count(name) > 1:
+            raise ParameterError(f"`{name}` is given twice; a sweep takes several values as 1,2,3.")
+    return dict(options.parameters)
+
+
+def _is_dict(value):
+    return isinstance(value, dict)
+
+
+def _workers(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more")
+    return int(text)
 
 
 def _read_file(path):
@@ -480,7 +557,7 @@ def _parser():
     many.add_argument("notebook", help="a path, or a name such as 04_training")
     many.add_argument("folder", help="where the executed notebooks go")
     many.add_argument("--scheduler", help="address of a Dask scheduler (default: this machine's cores)")
-    many.add_argument("--workers", type=int, help="processes on this machine (default: what fits)")
+    many.add_argument("--workers", type=_workers, help="processes on this machine (default: what fits)")
     many.add_argument("--retry", action="store_true", help="repeat failed runs")
     many.set_defaults(command=_sweep_command)
 
@@ -501,4 +578,6 @@ def _parser():
 if __name__ == "__main__":
     from helpers import batch  # under its own name, so that Dask's workers find its functions
 
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal or file that lacks a letter
     sys.exit(batch.main())

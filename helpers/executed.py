@@ -1,7 +1,6 @@
 """Read executed notebooks: what each was given and measured, and all of a folder as one table."""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pandas as pd
 from papermill.iorw import papermill_io
 
 from helpers.errors import ParameterError, StorageError, nearest
-from helpers.folders import is_local
+from helpers.folders import inside, is_local, list_folder
 from helpers.parameters import PARAMETERS
 from helpers.record import record_in
 
@@ -38,10 +37,12 @@ def read_executed(text):
                     problem = one_line(f"{output['ename']}: {output['evalue']}")
         if not problem and about and not about["end_time"]:
             problem = "it was interrupted"
-        return Executed(
-            about.get("parameters", {}), record_in(notebook), ours.get("code_sha256", ""), problem
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        parameters, record = about.get("parameters", {}), record_in(notebook)
+        for value in [*parameters.values(), *record.values()]:
+            if not isinstance(value, (bool, int, float, str, type(None))):
+                raise TypeError(f"{value!r} is neither a number nor a text")
+        return Executed(parameters, record, ours.get("code_sha256", ""), problem)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Executed({}, {}, None, one_line(f"damaged file ({type(error).__name__}: {error})"))
 
 
@@ -50,13 +51,13 @@ def read_folder(folder):
     if is_local(folder) and not Path(folder).is_dir():
         raise StorageError(f"There is no folder {folder}.")
     found = {}
-    for path in sorted(papermill_io.listdir(str(folder))):
-        if path.endswith(".ipynb"):
-            name = re.split(r"[/\\]", path)[-1].removesuffix(".ipynb")
+    for file in list_folder(folder):
+        if file.endswith(".ipynb"):
             try:
-                found[name] = read_executed(papermill_io.read(path))
-            except (OSError, UnicodeDecodeError) as error:
-                found[name] = Executed({}, {}, None, one_line(f"unreadable file ({error})"))
+                executed = read_executed(papermill_io.read(inside(folder, file)))
+            except Exception as error:  # every kind of storage has errors of its own
+                executed = Executed({}, {}, None, one_line(f"unreadable file ({error})"))
+            found[file.removesuffix(".ipynb")] = executed
     return found
 
 
@@ -90,7 +91,11 @@ def collect(folder):
 
 def swept(table):
     """Return the names of the parameters that differ between the runs of a table, seeds aside."""
-    return [name for name in PARAMETERS if name in table and name != "seed" and table[name].nunique() > 1]
+    return [
+        name
+        for name in PARAMETERS
+        if name in table and name != "seed" and table[name].nunique(dropna=False) > 1
+    ]
 
 
 def choose_metric(table, metric=None):
@@ -99,7 +104,8 @@ def choose_metric(table, metric=None):
     Raises:
         ParameterError: there is no such column of numbers.
     """
-    numbers = [name for name in table.select_dtypes("number") if name not in PARAMETERS]
+    numbers = [name for name in table.select_dtypes("number").dropna(axis=1, how="all")]
+    numbers = [name for name in numbers if name not in PARAMETERS]
     wanted = [metric] if metric else ["test_accuracy", *(name for name in numbers if "accuracy" in name)]
     for name in wanted:
         if name in numbers:

@@ -5,6 +5,7 @@ For executed notebooks a folder may be anything that papermill writes to, such a
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -35,17 +36,35 @@ def inside(folder, name):
     return str(Path(folder, name)) if is_local(folder) else f"{str(folder).rstrip('/')}/{name}"
 
 
+def list_folder(folder):
+    """Return the names of the files in a folder of any kind, sorted.
+
+    Raises:
+        StorageError: the folder cannot be read.
+    """
+    from papermill.iorw import LocalHandler, papermill_io
+
+    if not is_local(folder) and isinstance(papermill_io.get_handler(str(folder)), LocalHandler):
+        raise StorageError(f"{folder} is an address of a kind that papermill does not know.")
+    with clear_errors(folder, "read"):
+        found = papermill_io.listdir(str(folder))
+    paths = [str(getattr(path, "name", path)) for path in found]  # Azure's are objects
+    return sorted(re.split(r"[/\\]", path)[-1] for path in paths)
+
+
 def make_folder(folder):
-    """Make a local folder and see that it can be written to, before any work is done for it.
+    """Make a folder and see that it can be used, before any work is done for it.
 
     Raises:
         StorageError: it cannot be made or written to.
     """
-    if is_local(folder):
-        with clear_errors(folder):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+    if not is_local(folder):
+        list_folder(folder)
+        return
+    with clear_errors(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def write(text, path):
@@ -69,12 +88,14 @@ def write(text, path):
 
 
 @contextlib.contextmanager
-def clear_errors(place):
-    """Turn an error of the file system into a `StorageError` of one sentence."""
+def clear_errors(place, done="written"):
+    """Turn an error of the file system, or any of a remote one, into a `StorageError`."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        if is_local(place) and not isinstance(error, OSError):
+            raise
         raise StorageError(
-            f"{place} cannot be written ({error.strerror or error}); free space there, make it "
-            "writable, or choose another folder."
+            f"{place} cannot be {done} ({getattr(error, 'strerror', None) or error}); free space "
+            "there, make it accessible, or choose another folder."
         ) from None

@@ -171,6 +171,10 @@ def draw_sweep(table, metric, parameters):
     from helpers.evaluation import mean_interval  # here, as other figures need not wait for SciPy
 
     factor, unit = (100, " (%)") if "accuracy" in metric else (1, "")
+    table = table.dropna(subset=[metric]).copy()
+    for parameter in parameters:
+        if table[parameter].isna().any():  # some runs were not given it
+            table[parameter] = table[parameter].map(lambda value: "default" if value != value else str(value))
     panels = list(parameters) or [None]
     figure, axes = plt.subplots(len(panels), 1, figsize=(7.2, 3.4 * len(panels)), squeeze=False, sharey="col")
     for axis, parameter in zip(axes[:, 0], panels):
@@ -197,8 +201,9 @@ def draw_sweep(table, metric, parameters):
                     fmt=marker,
                     color=color,
                     capsize=4,
-                    label=label if place == 0 else None,
+                    label=label,
                 )
+                label = None  # one entry in the legend for each series
         axis.set_xticks(range(len(places)), ["" if value is None else value for value in places])
         axis.set(xlim=(-0.6, len(places) - 0.4), ylabel=metric.replace("_", " ") + unit)
         axis.set_xlabel(parameter.replace("_", " ") if parameter else "all runs")

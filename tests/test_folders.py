@@ -24,7 +24,7 @@ def test_runs_folder(monkeypatch, tmp_path):
 
 
 def test_addresses_are_told_from_folders(tmp_path):
-    assert is_local("runs/a") and is_local(tmp_path) and is_local("C:\\runs")
+    assert is_local("runs/a") and is_local(tmp_path) and is_local("C:" + "\\runs")
     assert not is_local("s3://bucket/runs")
     assert inside("runs", "a.ipynb") == str(Path("runs", "a.ipynb"))
     assert inside("s3://bucket/runs/", "a.ipynb") == "s3://bucket/runs/a.ipynb"
@@ -47,7 +47,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="make it writable, or choose another folder"):
+    with pytest.raises(StorageError, match="make it accessible, or choose another folder"):
         make_folder(tmp_path / "file" / "folder")
     make_folder(tmp_path / "new" / "folder")
     assert list((tmp_path / "new" / "folder").iterdir()) == []

@@ -112,10 +112,10 @@ def test_the_comparison_notices_a_change(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["-p", "epohcs", "3"], "This notebook has no parameter `epohcs` (did you mean `epochs`?)"),
-        (["-p", "momentum", "0.9"], "This notebook has no parameter `momentum`; it has `dataset`, `seed`"),
-        (["-p", "epochs", "0"], "`epochs` is 0, out of range; give a whole number from 1 to 1000."),
-        (["-p", "epochs", "true"], "`epochs` is 'true', a text; give a whole number"),
+        (["-p", "sede", "3"], "This notebook has no parameter `sede` (did you mean `seed`?)"),
+        (["-p", "momentum", "0.9"], "This notebook has no parameter `momentum`; it has `dataset`, `seed`."),
+        (["-p", "seed", "-1"], "`seed` is -1, out of range; give a whole number from 0 to 4294967295."),
+        (["-p", "seed", "true"], "`seed` is 'true', a text; give a whole number"),
         (["-p", "dataset", "mnits"], "`dataset` is 'mnits' (did you mean `mnist`?), which is none of"),
     ],
     ids=["misspelt", "undeclared", "out-of-range", "text", "dataset"],
@@ -124,7 +124,7 @@ def test_bad_parameters_stop_papermill_with_one_sentence(tmp_path, options, sent
     earlier = tmp_path / "runs" / "models" / "earlier.keras"
     earlier.parent.mkdir(parents=True)
     earlier.write_bytes(b"an earlier result")
-    notebook = ROOT / "notebooks" / "02_preprocessing.ipynb"
+    notebook = ROOT / "notebooks" / "01_loading.ipynb"
     result = run_papermill(notebook, tmp_path / "out.ipynb", *options, runs=tmp_path / "runs")
     assert result.returncode != 0
     assert sentence in result.stderr
