@@ -22,6 +22,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import make_arrays
 from playwright.sync_api import Error, sync_playwright
 from scipy import ndimage
+from skimage.morphology import skeletonize
 
 from helpers.data import CLOTHES, Dataset, load_mnist
 from helpers.draw import PageError, build_page, main, read_model, show_page
@@ -39,6 +40,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")  # None: Playwright's own
+STEPS = [(1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)]  # to neighboring pixels
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -440,6 +442,43 @@ def test_reads_what_the_mouse_draws(page):
             if answer(page) != str(digit):
                 wrong.append((digit, answer(page), "small" if box else "large"))
     assert wrong == []
+
+
+def trace(image):
+    """Return the strokes of a written digit: lists of neighboring (row, column) along its middle."""
+    left = {tuple(place) for place in np.argwhere(skeletonize(image > 100)).tolist()}
+    strokes = []
+    while left:
+        near = {
+            (row, column): [(row + y, column + x) for x, y in STEPS if (row + y, column + x) in left]
+            for row, column in left
+        }
+        stroke = [min(left, key=lambda place: (len(near[place]), place))]  # the end of a line, if any
+        while stroke[-1] in left:
+            left.remove(stroke[-1])
+            stroke += [place for place in near[stroke[-1]] if place in left][:1]
+        strokes.append(stroke)
+    return strokes
+
+
+def test_reads_real_digits_that_the_mouse_traces(open_page, sample):
+    """Two test digits of each class, on the committed page, along the middle of their ink."""
+    page = open_page(ROOT / "figures" / "draw_a_digit.html", viewport={"width": 1280, "height": 900})
+    area = page.locator("#pad canvas").bounding_box()
+    right = []
+    for digit in range(10):
+        for image in sample.x_test[sample.y_test == digit][:2]:
+            page.keyboard.press("Delete")
+            for stroke in trace(image):
+                for i, (row, column) in enumerate(stroke):
+                    x, y = ((place + 0.5) / 28 for place in (column, row))
+                    page.mouse.move(area["x"] + x * area["width"], area["y"] + y * area["height"])
+                    if i == 0:
+                        page.mouse.down()
+                page.mouse.up()
+            right.append(answer(page) == str(digit))
+    print(f"{sum(right)} of {len(right)} traced digits read")
+    assert np.mean(right) >= 0.9
 
 
 def test_answers_within_50_ms_of_every_movement(page):
