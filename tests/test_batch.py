@@ -583,7 +583,7 @@ def test_an_entry_of_the_list_has_defaults_for_what_it_leaves_out(notebook):
 
 
 def test_work_of_a_killed_worker_is_finished_by_the_other(notebook, tmp_path, cluster, log):
-    address, workers = cluster
+    address, _ = cluster
     folder = tmp_path / "sweep"
     processes = multiprocessing.get_context("spawn")
     sweep = processes.Process(
@@ -591,11 +591,12 @@ def test_work_of_a_killed_worker_is_finished_by_the_other(notebook, tmp_path, cl
         args=(notebook, {"seed": list(range(12)), "epochs": [1], "learning_rate": [0.1]}, folder, address),
     )
     sweep.start()
-    pid, deadline = str(workers[0].pid), time.monotonic() + 60
-    while sum(by == pid for _, by in batch_stub.logged()) < 3:  # it is executing its third run
+    deadline = time.monotonic() + 60
+    while len(batch_stub.logged()) < 4:
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    workers[0].send_signal(signal.SIGKILL)
+    pid = batch_stub.logged()[-1][1]  # of the worker that has just begun a run
+    os.kill(int(pid), signal.SIGKILL)
     sweep.join(60)
     assert sweep.exitcode == 0
     assert len(finished(folder)) == 12
