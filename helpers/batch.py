@@ -27,15 +27,14 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import nbformat
 import papermill
 import yaml
 from tqdm import tqdm
 
 from helpers.errors import ParameterError, StorageError, TutorialError, nearest
-from helpers.executed import choose_metric, collect, one_line, read_executed, read_folder, swept
-from helpers.folders import clear_errors, inside, is_local, make_folder, write
+from helpers.executed import choose_metric, one_line, read_executed, read_folder, swept, tabulate
+from helpers.folders import clear_errors, inside, is_local, locked, make_folder, write
 from helpers.parameters import check_names, parse_value
 
 CONNECTION_SECONDS = 10  # how long to wait for a scheduler
@@ -279,7 +278,7 @@ def sweep(plan, folder, scheduler=None, workers=None, retry=False, execute=execu
         TutorialError: the scheduler cannot be reached, or was lost.
     """
     make_folder(folder)
-    with _only_one(folder):
+    with _only_sweep(folder):
         failed = {}
         waiting = dict(plan.runs)
         for name, executed in read_folder(folder).items():
@@ -389,25 +388,19 @@ def _client(scheduler, workers, runs):
 
 
 @contextlib.contextmanager
-def _only_one(folder):
-    """Refuse a second sweep into a local folder; the system frees the lock of one that dies."""
+def _only_sweep(folder):
+    """Refuse a second sweep into a local folder, and tidy up after one that was killed."""
+
+    def refuse():
+        raise StorageError(f"Another sweep is writing to {folder}; wait for it or choose another folder.")
+
     if not is_local(folder):
         yield
         return
-    lock = filelock.FileLock(Path(folder, ".sweep.lock"))
-    with clear_errors(folder):
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise StorageError(
-                f"Another sweep is writing to {folder}; wait for it or choose another folder."
-            ) from None
-    try:
-        for abandoned in Path(folder).glob("*.ipynb.*.partial"):  # by a sweep that was killed
+    with locked(Path(folder, ".sweep.lock"), busy=refuse):
+        for abandoned in Path(folder).glob("*.ipynb.*.partial"):
             abandoned.unlink(missing_ok=True)
         yield
-    finally:
-        lock.release()
 
 
 def _say(text):
@@ -425,7 +418,8 @@ def write_collected(folder, output, metric=None):
     """
     from helpers.plots import draw_sweep, use_style
 
-    table, left_out = collect(folder)
+    found = read_folder(folder)
+    table, left_out = tabulate(found)
     for name, reason in left_out.items():
         _say(f"Left out {name}: {reason}")
     if table.empty:
@@ -434,7 +428,7 @@ def write_collected(folder, output, metric=None):
         choose_metric(table, metric)  # a misspelt one is refused before anything is written
     if "data" in table and "dataset" not in swept(table) and table["data"].nunique() > 1:
         _say(f"Careful: these runs used different data: {', '.join(sorted(table['data'].unique()))}.")
-    if len({executed.code for name, executed in read_folder(folder).items() if name in table.index}) > 1:
+    if len({found[name].code for name in table.index}) > 1:
         _say("Careful: these runs were made by different notebooks or versions of the code.")
     make_folder(output)
     paths = [Path(output, f"collected.{ending}") for ending in ("csv", "parquet", "png")]

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from papermill.iorw import papermill_io
 
 from helpers.errors import ParameterError, StorageError, nearest
@@ -77,8 +76,15 @@ def collect(folder):
         for each parameter that was given, then one for each value of the ``record``; and a dict of
         the notebooks that are not in it: name → reason in one line.
     """
+    return tabulate(read_folder(folder))
+
+
+def tabulate(found):
+    """Make the table of `collect` from what `read_folder` returns."""
+    import pandas as pd  # here: executing notebooks does without it, and it takes a while to load
+
     rows, left_out, names = {}, {}, []
-    for name, executed in read_folder(folder).items():
+    for name, executed in found.items():
         if executed.problem or not executed.record:
             left_out[name] = executed.problem or "it has no record"
         else:

@@ -9,6 +9,8 @@ import re
 import tempfile
 from pathlib import Path
 
+import filelock
+
 from helpers.errors import StorageError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -52,8 +54,12 @@ def list_folder(folder):
     return sorted(re.split(r"[/\\]", path)[-1] for path in paths)
 
 
-def make_folder(folder):
+def make_folder(folder, otherwise="choose another folder"):
     """Make a folder and see that it can be used, before any work is done for it.
+
+    Args:
+        folder: of any kind.
+        otherwise: as in `clear_errors`.
 
     Raises:
         StorageError: it cannot be made or written to.
@@ -61,7 +67,7 @@ def make_folder(folder):
     if not is_local(folder):
         list_folder(folder)
         return
-    with clear_errors(folder):
+    with clear_errors(folder, otherwise=otherwise):
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -88,14 +94,47 @@ def write(text, path):
 
 
 @contextlib.contextmanager
-def clear_errors(place, done="written"):
-    """Turn an error of the file system, or any of a remote one, into a `StorageError`."""
+def locked(path, busy, otherwise="choose another folder"):
+    """Hold a lock file, which the system frees if this process dies.
+
+    Args:
+        path: the lock file, in a folder that exists.
+        busy: called if another process holds it; if it raises nothing, wait.
+        otherwise: as in `clear_errors`.
+
+    Raises:
+        StorageError: the file cannot be written, or its file system has no locks.
+    """
+    lock = filelock.FileLock(path)
+    with clear_errors(Path(path).parent, otherwise=otherwise):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            busy()
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def clear_errors(place, done="written", otherwise="choose another folder"):
+    """Turn an error of the file system, or any of a remote one, into a `StorageError`.
+
+    Args:
+        place: the file or folder that the code in the ``with`` block reads or writes.
+        done: what cannot be done to it.
+        otherwise: the reader's last way out, if the place cannot be made accessible.
+    """
     try:
         yield
     except Exception as error:
-        if is_local(place) and not isinstance(error, OSError):
+        if isinstance(error, StorageError) or (
+            is_local(place) and not isinstance(error, (OSError, NotImplementedError))
+        ):
             raise
         raise StorageError(
             f"{place} cannot be {done} ({getattr(error, 'strerror', None) or error}); free space "
-            "there, make it accessible, or choose another folder."
+            f"there, make it accessible, or {otherwise}."
         ) from None

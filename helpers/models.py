@@ -1,4 +1,15 @@
-"""The reference network. Notebook 03 builds it layer by layer."""
+"""The networks. Notebook 03 builds the reference network layer by layer, 07 the dense ones, 10 the others.
+
+Every function takes the same arguments:
+
+- ``classes``: the number of outputs;
+- ``dropout``: the share of a dense layer's outputs that training drops (not used by all);
+- ``precision``: the layers' dtype policy, ``"float32"`` or ``"mixed_bfloat16"``; weights and output
+  are float32 in both;
+
+and returns a Keras model, untrained and not compiled, from ``(batch, 28, 28, 1)`` pixels in [0, 1]
+to ``(batch, classes)`` probabilities.
+"""
 
 import helpers.quiet  # isort: skip (must come before Keras)
 
@@ -7,18 +18,7 @@ from keras import layers
 
 
 def build_reference_model(classes=10, dropout=0.5, precision="float32"):
-    """Build the reference convolutional network, untrained and not compiled.
-
-    Args:
-        classes: the number of outputs.
-        dropout: the share of the dense layer's outputs that training drops.
-        precision: the layers' dtype policy, ``"float32"`` or ``"mixed_bfloat16"``; weights and
-            output are float32 in both.
-
-    Returns:
-        A Keras model from ``(batch, 28, 28, 1)`` pixels in [0, 1] to ``(batch, classes)``
-        probabilities; 225,034 parameters with 10 classes.
-    """
+    """Build the reference convolutional network: 225,034 parameters with 10 classes."""
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
@@ -33,3 +33,66 @@ def build_reference_model(classes=10, dropout=0.5, precision="float32"):
         ],
         name="reference",
     )
+
+
+def build_dense_model(classes=10, dropout=0.5, precision="float32", widths=(512, 512)):
+    """Build a network of dense layers only, as commonly taught: 669,706 parameters with 10 classes.
+
+    ``widths`` are the numbers of units of the hidden layers.
+    """
+    hidden = []
+    for width in widths:
+        hidden.append(layers.Dense(width, activation="relu", dtype=precision))
+        hidden.append(layers.Dropout(dropout, dtype=precision))
+    output = layers.Dense(classes, activation="softmax", dtype="float32")
+    return keras.Sequential(
+        [keras.Input((28, 28, 1)), layers.Flatten(dtype=precision), *hidden, output], name="dense"
+    )
+
+
+def build_small_dense_model(classes=10, dropout=0.5, precision="float32"):
+    """Build a dense network of the reference network's size: 224,995 parameters with 10 classes."""
+    return build_dense_model(classes, dropout, precision, widths=(283,))
+
+
+def build_normalized_model(classes=10, dropout=0.5, precision="float32"):
+    """Build the reference network with batch normalization: 225,258 parameters that are trained."""
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, use_bias=False, dtype=precision),
+            *_normalize(precision),
+            layers.MaxPooling2D(2, dtype=precision),
+            layers.Conv2D(64, 3, use_bias=False, dtype=precision),
+            *_normalize(precision),
+            layers.MaxPooling2D(2, dtype=precision),
+            layers.Flatten(dtype=precision),
+            layers.Dense(128, use_bias=False, dtype=precision),
+            *_normalize(precision),
+            layers.Dropout(dropout, dtype=precision),
+            layers.Dense(classes, activation="softmax", dtype="float32"),
+        ],
+        name="normalized",
+    )
+
+
+def _normalize(precision):
+    """Return batch normalization and the ReLU that follows it."""
+    return layers.BatchNormalization(momentum=0.9, dtype=precision), layers.ReLU(dtype=precision)
+
+
+NETWORKS = {
+    "reference": build_reference_model,
+    "dense": build_dense_model,
+    "dense_same_size": build_small_dense_model,
+    "normalized": build_normalized_model,
+}
+
+
+def build_model(network, classes=10, dropout=0.5, precision="float32"):
+    """Build the network of a name in ``NETWORKS``.
+
+    Raises:
+        KeyError: there is none of this name.
+    """
+    return NETWORKS[network](classes, dropout, precision)

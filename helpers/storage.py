@@ -6,25 +6,25 @@ are written under temporary names and renamed when complete, the ``.json`` last:
 matching ``.json`` does not exist.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import helpers.quiet  # isort: skip (must come before Keras)
 
-import filelock
 import keras
 import tensorflow as tf
 
-from helpers import models, preprocessing, training
-from helpers.errors import StorageError
-from helpers.folders import runs_folder
+from helpers import augmentation, models, preprocessing, training
+from helpers.folders import clear_errors, locked, make_folder, runs_folder
+
+OTHERWISE = "set the environment variable MNIST_RUNS to another folder"
 
 
 def load_or_train(data, recipe=training.Recipe()):
@@ -47,19 +47,39 @@ def load_or_train(data, recipe=training.Recipe()):
     key = model_key(data, recipe)
     kept = _load(folder, key)
     if kept is None:
-        with _only_one(folder, key):
+        make_folder(folder, OTHERWISE)
+        with locked(folder / f"{key}.lock", busy=_wait, otherwise=OTHERWISE):
             kept = _load(folder, key)  # another process may have finished it meanwhile
             if kept is None:
+                started = time.perf_counter(), time.process_time()
                 model, history = training.train(data, recipe)
-                _save(folder, key, model, history, {"data": data.name, "recipe": asdict(recipe)})
+                notes = {
+                    "data": data.name,
+                    "recipe": asdict(recipe),
+                    "seconds": time.perf_counter() - started[0],
+                    "cpu_seconds": time.process_time() - started[1],
+                }
+                _save(folder, key, model, history, notes)
                 return model, history
     _say("Loaded the model that was trained with this recipe before.")
     return kept
 
 
+def training_seconds(data, recipe=training.Recipe()):
+    """Return what the training of a kept model took: (wall-clock seconds, CPU seconds of all cores).
+
+    Raises:
+        FileNotFoundError: there is no such model.
+    """
+    notes = json.loads(
+        (runs_folder() / "models" / f"{model_key(data, recipe)}.json").read_text(encoding="utf-8")
+    )
+    return notes["seconds"], notes["cpu_seconds"]
+
+
 def model_key(data, recipe):
     """Return the name of a model: a hash of data, recipe, software versions and training code."""
-    sources = (Path(module.__file__) for module in (models, preprocessing, training))
+    sources = (Path(module.__file__) for module in (augmentation, models, preprocessing, training))
     code = "".join(source.read_text(encoding="utf-8") for source in sources)
     everything = {
         "data": data.fingerprint,
@@ -68,7 +88,7 @@ def model_key(data, recipe):
         "code": hashlib.sha256(code.encode()).hexdigest(),
     }
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
-    return f"reference-{digest[:16]}"
+    return f"{recipe.network}-{digest[:16]}"
 
 
 def _load(folder, key):
@@ -89,7 +109,7 @@ def _load(folder, key):
 
 
 def _save(folder, key, model, history, notes):
-    try:
+    with clear_errors(folder, otherwise=OTHERWISE):
         for abandoned in folder.glob(f"{key}.*.tmp"):  # by a process that was killed
             shutil.rmtree(abandoned, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"{key}.", suffix=".tmp") as scratch:
@@ -102,37 +122,10 @@ def _save(folder, key, model, history, notes):
             description.write_text(json.dumps(notes, indent=1), encoding="utf-8")
             os.replace(network, folder / f"{key}.keras")
             os.replace(description, folder / f"{key}.json")
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
 
 
-@contextlib.contextmanager
-def _only_one(folder, key):
-    """Let one process at a time train a model; the system frees the lock of one that dies."""
-    lock = filelock.FileLock(folder / f"{key}.lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass  # an unwritable folder fails here, before the training rather than after it
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            _say("Another process is training this model; waiting for it.")
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
-        raise _cannot_write(folder, error) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _cannot_write(folder, error):
-    reason = getattr(error, "strerror", None) or error
-    return StorageError(
-        f"Trained models cannot be kept in {folder} ({reason}); free space there, "
-        "make it writable, or set the environment variable MNIST_RUNS to another folder."
-    )
+def _wait():
+    _say("Another process is training this model; waiting for it.")
 
 
 def _say(text):

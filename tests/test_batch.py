@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from papermill.iorw import papermill_io
 
@@ -178,10 +179,7 @@ def test_a_kernel_that_dies_is_a_failure_with_its_partial_notebook(notebook):
     [
         (["run", "{notebook}", "out", "-p", "epohcs", "1"], "ParameterError: This notebook has no parameter"),
         (["sweep", "{notebook}", "out", "-p", "epochs", "1,x"], "ParameterError: `epochs` is 'x', a text"),
-        (
-            ["sweep", "{notebook}", "out", "-f", "bad.yml"],
-            "ParameterError: bad.yml has seeds; a sweep",
-        ),
+        (["sweep", "{notebook}", "out", "-f", "bad.yml"], "ParameterError: bad.yml has seeds; a sweep"),
         (["sweep", "{notebook}", "out", "-f", "none.yml"], "ParameterError: none.yml cannot be read: "),
         (["sweep", "{notebook}", "bad.yml"], "StorageError: bad.yml cannot be written (File exists)"),
         (["sweep", "{notebook}", "out", "--scheduler", "tcp://127.0.0.1:9"], "There is no Dask scheduler at"),
@@ -322,10 +320,40 @@ def test_sweep_killed_at_twenty_random_moments(notebook, tmp_path, cluster, log)
     assert {path.suffix for path in folder.iterdir()} == {".ipynb", ".lock"}, "no partial file is left"
 
 
+def test_a_killed_sweep_on_the_default_cluster_leaves_nothing_and_continues(notebook, tmp_path):
+    """Dask's own processes and real kernels: SIGKILL of the command, then the command again."""
+    folder = tmp_path / "sweep"
+    slow = nbformat.read(notebook, as_version=4)
+    slow.cells.insert(3, nbformat.v4.new_code_cell("import time\ntime.sleep(2 * (seed > 0))"))
+    nbformat.write(slow, notebook)
+    command = [sys.executable, "-m", "helpers.batch", "sweep", notebook, folder]
+    command += ["--workers", "2", "-p", "seed", "0,1,2,3"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("*.ipynb")):  # the first run is short, the second is at work
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert any("ipykernel" in " ".join(child.cmdline()) for child in children), "a kernel is running"
+    process.kill()
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("*.ipynb")}
+    assert 1 <= len(finished) < 4
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive, "the workers and their kernels have ended too"
+
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0 and "4 runs: 4 finished, 0 failed." in again.stdout, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "nothing finished is repeated"
+    table, left_out = executed.collect(folder)
+    assert list(table["seed"]) == [0, 1, 2, 3] and not left_out
+    assert set(table["test_accuracy"]) == {0.001}
+
+
 def test_second_sweep_into_one_folder_is_refused(notebook, tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
-    with batch._only_one(folder), pytest.raises(StorageError, match="Another sweep is writing to"):
+    with batch._only_sweep(folder), pytest.raises(StorageError, match="Another sweep is writing to"):
         batch.sweep(batch.make_plan(notebook, GRID), folder)
 
 

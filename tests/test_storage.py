@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import keras
@@ -15,11 +16,11 @@ import numpy as np
 import pytest
 from conftest import make_arrays
 
-from helpers import storage, training
+from helpers import folders, storage, training
 from helpers.data import Dataset
 from helpers.errors import StorageError
 from helpers.models import build_reference_model
-from helpers.storage import load_or_train, model_key
+from helpers.storage import load_or_train, model_key, training_seconds
 from helpers.training import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
@@ -96,6 +97,12 @@ def test_each_recipe_is_kept(tiny, folder, trained):
 # The key
 
 OTHER_RECIPE = {
+    "network": "dense",
+    "schedule": "one_cycle",
+    "augmentation": "affine",
+    "weight_decay": 0.01,
+    "label_smoothing": 0.1,
+    "averaging": 0.9,
     "epochs": 2,
     "batch_size": 17,
     "validation_split": 0.2,
@@ -125,7 +132,7 @@ def test_key_changes_with_the_data(tiny, part):
     assert model_key(Dataset(**arrays, name="tiny"), RECIPE) != model_key(tiny, RECIPE)
 
 
-@pytest.mark.parametrize("module", ["models", "preprocessing", "training"])
+@pytest.mark.parametrize("module", ["augmentation", "models", "preprocessing", "training"])
 def test_key_changes_with_the_code(monkeypatch, tmp_path, tiny, module):
     before = model_key(tiny, RECIPE)
     module = getattr(storage, module)
@@ -207,6 +214,22 @@ def test_other_model_under_this_name_is_not_loaded(tiny, folder, trained):
     assert len(trained) == 3
 
 
+def test_what_the_training_took_is_kept(monkeypatch, tiny):
+    def slow(*args):
+        time.sleep(0.3)
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+        return build_reference_model(), {}
+
+    monkeypatch.setattr(training, "train", slow)
+    load_or_train(tiny, RECIPE)
+    kept_seconds = training_seconds(tiny, RECIPE)
+    assert 0.5 <= kept_seconds[0] < 5 and 0.2 <= kept_seconds[1] < 3
+    load_or_train(tiny, RECIPE)
+    assert training_seconds(tiny, RECIPE) == kept_seconds, "of the training, not of the loading"
+
+
 # Folders that cannot be written, and full disks
 
 
@@ -241,15 +264,15 @@ def test_read_only_folder_as_any_user(monkeypatch, tiny, folder, trained, code):
     def refuse(*args, **kwargs):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(storage.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(folders.tempfile, "TemporaryFile", refuse)
     assert_storage_error(tiny, folder)
     assert trained == []
 
 
 def test_kept_model_is_loaded_from_a_read_only_folder(monkeypatch, tiny, trained):
     load_or_train(tiny, RECIPE)
-    monkeypatch.setattr(storage.tempfile, "NamedTemporaryFile", no_space)
-    monkeypatch.setattr(storage.filelock, "FileLock", no_space)
+    monkeypatch.setattr(folders.tempfile, "TemporaryFile", no_space)
+    monkeypatch.setattr(folders.filelock, "FileLock", no_space)
     load_or_train(tiny, RECIPE)
     assert len(trained) == 1
 

@@ -93,6 +93,24 @@ def test_shuffled_epochs_are_different_permutations(arrays):
     assert all(other not in first for other in epochs(seed=8))
 
 
+def test_augmented_batches_are_distorted_anew_in_every_epoch_and_follow_the_seed(arrays):
+    def epochs(seed, augmentation):
+        keras.utils.set_random_seed(0)
+        dataset = batches(arrays["x_train"], arrays["y_train"], 10, 16, seed, augmentation)
+        return [content(dataset) for _ in range(2)]
+
+    plain, affine, elastic = (epochs(7, kind) for kind in ("none", "affine", "elastic"))
+    for kind in (affine, elastic):
+        for (x, y), (wanted, labels) in zip(kind, plain):
+            np.testing.assert_array_equal(y, labels)
+            assert x.shape == wanted.shape and x.dtype == np.float32
+            assert np.abs(x - wanted).mean() > 0.02
+    first, second = (x[np.lexsort(y.T)] for x, y in affine)
+    assert np.abs(first - second).mean() > 0.02
+    np.testing.assert_array_equal(affine[1][0], epochs(7, "affine")[1][0])
+    assert np.abs(affine[0][0] - elastic[0][0]).mean() > 0.02
+
+
 # The fused Adam
 
 
@@ -110,6 +128,88 @@ def test_fused_adam_on_gradients_of_all_sizes(settings):
         results.append(variable.numpy())
     assert np.abs(results[1]).max() > 0.01
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-6)
+
+
+def test_weight_decay_is_keras_own_and_spares_biases(arrays):
+    results = []
+    for optimizer in (FusedAdam(0.01, weight_decay=0.1), keras.optimizers.AdamW(0.01, weight_decay=0.1)):
+        kernel, bias = (keras.Variable(np.ones(3, np.float32), name=name) for name in ("kernel", "bias"))
+        optimizer.exclude_from_weight_decay(var_list=[bias])
+        optimizer.apply([tf.zeros(3), tf.zeros(3)], [kernel, bias])
+        results.append((kernel.numpy(), bias.numpy()))
+    np.testing.assert_allclose(*results, rtol=1e-6)
+    assert results[0][0] == pytest.approx(1 - 0.01 * 0.1) and results[0][1] == pytest.approx(1)
+
+
+# Batch normalization and the schedule
+
+
+@pytest.mark.parametrize("shape", [(16, 5, 5, 4), (16, 4)])
+def test_fused_batch_normalization_is_keras_own(shape):
+    draw = np.random.default_rng(0)
+    layers = keras.layers.BatchNormalization(momentum=0.9), training.FusedBatchNormalization(momentum=0.9)
+    for layer in layers:
+        layer.build(shape)
+        layer.set_weights([*draw.uniform(0.5, 2, (2, 4)), np.zeros(4), np.ones(4)])
+        draw = np.random.default_rng(0)
+    for _ in range(3):
+        x = tf.constant(draw.normal(3, 2, shape).astype("float32"))
+        results = []
+        for layer in layers:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x, training=True)
+                loss = tf.reduce_sum(y**3)
+            gradients = tape.gradient(loss, [x, *layer.trainable_variables])
+            results.append([y, *gradients, *layer.get_weights(), layer(x, training=False)])
+        for found, wanted in zip(*results):
+            np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-3)
+
+
+def test_training_uses_the_fused_layer_and_returns_kerass(digits, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        training.FusedBatchNormalization,
+        "call",
+        lambda self, x, training=None, mask=None: seen.append(training) or x,
+    )
+    model, _ = train(digits, dataclasses.replace(RECIPE, epochs=1, network="normalized"))
+    assert True in seen and (False in seen or None in seen)
+    kinds = [type(layer) for layer in model.layers if "batch_norm" in layer.name]
+    assert kinds == 3 * [keras.layers.BatchNormalization]
+
+
+def test_one_cycle_rises_then_falls():
+    rate = training.OneCycle(0.01, steps=1000)
+    rates = np.array([float(rate(step)) for step in range(1001)])
+    assert rates[0] == pytest.approx(0.04 * 0.01) and rates[-1] == pytest.approx(0.001 * 0.01)
+    assert rates.argmax() == 300 and rates.max() == pytest.approx(0.01)
+    assert (np.diff(rates[:301]) > 0).all() and (np.diff(rates[300:]) < 0).all()
+    assert rates[150] == pytest.approx((0.04 + 1) / 2 * 0.01), "halfway up a cosine"
+
+
+def test_the_recipe_decides_schedule_smoothing_decay_and_averaging(digits, monkeypatch):
+    made = []
+    compile_model = keras.Sequential.compile
+    monkeypatch.setattr(
+        keras.Sequential, "compile", lambda self, **given: made.append(given) or compile_model(self, **given)
+    )
+    recipe = dataclasses.replace(
+        RECIPE,
+        learning_rate=0.004,
+        schedule="one_cycle",
+        label_smoothing=0.1,
+        weight_decay=0.02,
+        averaging=0.9,
+    )
+    train(digits, recipe)
+    optimizer, loss = made[0]["optimizer"], made[0]["loss"]
+    assert optimizer._learning_rate.highest == 0.004
+    assert optimizer._learning_rate.steps == optimizer.iterations.numpy() == 2 * 4, (
+        "it ends with the training"
+    )
+    assert loss.label_smoothing == 0.1 and optimizer.weight_decay == 0.02
+    assert optimizer.use_ema and optimizer.ema_momentum == 0.9
 
 
 def steps(optimizer, model, arrays, count):
@@ -201,6 +301,16 @@ def digits():
     return Dataset(arrays["x_train"], arrays["y_train"], None, None, "digits")
 
 
+@pytest.fixture(scope="module", params=["reference", "normalized", "averaged"])
+def any_recipe(request):
+    """Recipes whose last validation is measured with weights and statistics that are not a step's."""
+    return {
+        "reference": RECIPE,
+        "normalized": dataclasses.replace(RECIPE, network="normalized", learning_rate=0.01),
+        "averaged": dataclasses.replace(RECIPE, averaging=0.9, learning_rate=0.01),
+    }[request.param]
+
+
 @pytest.fixture(scope="module")
 def trained(digits):
     return train(digits, RECIPE)
@@ -233,7 +343,7 @@ def test_another_seed_gives_another_model(digits, trained):
 def test_seed_decides_the_first_weights_and_the_order(monkeypatch, digits):
     seeds = []
 
-    def spy(*args, shuffle_seed=None):
+    def spy(*args, shuffle_seed=None, augmentation="none"):
         seeds.append(shuffle_seed)
         return batches(*args)  # in order, so that only the first weights differ
 
@@ -244,11 +354,9 @@ def test_seed_decides_the_first_weights_and_the_order(monkeypatch, digits):
     assert seeds == [3, None, 4, None], "training images are shuffled, validation images are not"
 
 
-def test_validation_values_are_those_of_the_last_images(digits, trained):
-    model, history = trained
+def test_validation_values_are_those_of_the_last_images(digits, any_recipe):
+    model, history = train(digits, any_recipe)
     _, (x, y) = split_validation(digits, RECIPE.validation_split)
-    model = keras.models.clone_model(model)
-    model.set_weights(trained[0].get_weights())
     model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
     measured = model.evaluate(scale(x), one_hot(y), verbose=0, return_dict=True)
     assert measured["loss"] == pytest.approx(history["val_loss"][-1], abs=1e-4)
@@ -294,6 +402,12 @@ def test_recipe_defaults_are_the_design():
         "dropout": 0.5,
         "precision": "auto",
         "seed": 0,
+        "network": "reference",
+        "schedule": "constant",
+        "augmentation": "none",
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "averaging": 0.0,
     }
 
 

@@ -132,27 +132,29 @@ def clean(notebook):
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
 
 
-def pages(notebook):
-    """Return the named pages in a notebook's outputs: name → HTML text."""
-    found = {}
+def named_outputs(notebook, kind):
+    """Yield what has a name among a notebook's outputs of a MIME type: (its metadata, its data)."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            about = output.get("metadata", {}).get("text/html", {})
+            about = output.get("metadata", {}).get(kind, {})
             if "name" in about:
-                (source,) = re.findall(r'srcdoc="([^"]*)"', output.data["text/html"])
-                found[about["name"]] = html.unescape(source)
-    return found
+                yield about, output.data[kind]
+
+
+def pages(notebook):
+    """Return the named pages in a notebook's outputs: name → HTML text."""
+    return {
+        about["name"]: html.unescape(re.search(r'srcdoc="([^"]*)"', frame)[1])
+        for about, frame in named_outputs(notebook, "text/html")
+    }
 
 
 def figures(notebook):
     """Return the named figures in a notebook's outputs: name → (PNG bytes, alt text)."""
-    found = {}
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            about = output.get("metadata", {}).get("image/png", {})
-            if "name" in about:
-                found[about["name"]] = (base64.b64decode(output.data["image/png"]), about["alt"])
-    return found
+    return {
+        about["name"]: (base64.b64decode(picture), about["alt"])
+        for about, picture in named_outputs(notebook, "image/png")
+    }
 
 
 def readme_parts(paths):
