@@ -41,6 +41,13 @@ PARAMETERS = {
     "learning_rate": Parameter(float, 1e-6, 0.5),
     "dropout": Parameter(float, 0, 0.95),
     "precision": Parameter(str, choices=("auto", "float32", "mixed_bfloat16")),
+    "ensemble": Parameter(int, 1, 100),
+    "network": Parameter(str, choices=("reference", "dense", "dense_same_size", "normalized")),
+    "schedule": Parameter(str, choices=("constant", "one_cycle")),
+    "augmentation": Parameter(str, choices=("none", "affine", "elastic")),
+    "weight_decay": Parameter(float, 0, 1),
+    "label_smoothing": Parameter(float, 0, 0.5),
+    "averaging": Parameter(float, 0, 0.9999),
 }
 
 

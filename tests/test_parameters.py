@@ -27,21 +27,32 @@ ACCEPTED = {
     "dataset": ["auto", "my digits.npz", "~/x"],
     "seed": [0, 1, 2**32 - 1],
     "seeds": [2, 5, 100],
+    "ensemble": [1, 10],
     "epochs": [1, 10, 1000],
     "batch_size": [1, 128, 10000],
     "validation_split": [0.01, 0.1, 0.5],
     "learning_rate": [1e-6, 0.001, 0.5],
     "dropout": [0.0, 0, 0.5, 0.95],
     "precision": ["auto", "float32", "mixed_bfloat16"],
+    "network": ["reference", "dense"],
+    "schedule": ["constant", "one_cycle"],
+    "augmentation": ["none", "affine", "elastic"],
+    "weight_decay": [0, 0.01, 1.0],
+    "label_smoothing": [0.0, 0.1, 0.5],
+    "averaging": [0.0, 0.9, 0.9999],
 }
 OUT_OF_RANGE = {
     "seed": [-1, 2**32, 10**400],
     "seeds": [1, 101],
+    "ensemble": [0, 101],
     "epochs": [0, -3, 1001],
     "batch_size": [0, 10001],
     "validation_split": [0.0099, 0.5001, 0, 1, -0.1],
     "learning_rate": [0.99e-6, 0, 0.5001, 1, 2, -0.001, 10**400],
     "dropout": [-0.0001, 0.9501, 1],
+    "weight_decay": [-0.01, 1.01],
+    "label_smoothing": [-0.1, 0.51],
+    "averaging": [-0.1, 0.99991, 1],
 }
 
 
