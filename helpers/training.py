@@ -167,10 +167,18 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return tf.reshape(result.y, shape)
 
 
-def fuse(layer):
-    """Return an untrained copy of a layer; of a batch normalization, the fused form."""
-    fused = isinstance(layer, keras.layers.BatchNormalization)
-    return (FusedBatchNormalization if fused else type(layer)).from_config(layer.get_config())
+def fuse(model):
+    """Return a model that computes the same, with every batch normalization in its fused form."""
+    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+        return model
+
+    def copy(layer):
+        fused = isinstance(layer, keras.layers.BatchNormalization)
+        return (FusedBatchNormalization if fused else type(layer)).from_config(layer.get_config())
+
+    copied = keras.models.clone_model(model, clone_function=copy)
+    copied.set_weights(model.get_weights())
+    return copied
 
 
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
@@ -250,8 +258,7 @@ def train(data, recipe=Recipe(), callbacks=()):
     )
     validation = batches(x_validation, y_validation, data.classes, 512)
 
-    plain = build_model(recipe.network, data.classes, recipe.dropout, precision)
-    model = keras.models.clone_model(plain, clone_function=fuse)
+    model = fuse(build_model(recipe.network, data.classes, recipe.dropout, precision))
     rate = recipe.learning_rate
     if recipe.schedule == "one_cycle":
         rate = OneCycle(rate, recipe.epochs * len(training))

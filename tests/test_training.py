@@ -10,7 +10,7 @@ from conftest import make_arrays
 
 from helpers import training
 from helpers.data import Dataset
-from helpers.models import build_reference_model
+from helpers.models import build_model, build_reference_model
 from helpers.preprocessing import one_hot, scale
 from helpers.training import FusedAdam, Recipe, batches, choose_precision, split_validation, train
 
@@ -352,6 +352,16 @@ def test_seed_decides_the_first_weights_and_the_order(monkeypatch, digits):
     first, second = (train(digits, dataclasses.replace(recipe, seed=seed))[0] for seed in (3, 4))
     assert np.abs(first.get_weights()[0] - second.get_weights()[0]).max() > 0.05
     assert seeds == [3, None, 4, None], "training images are shuffled, validation images are not"
+
+
+@pytest.mark.parametrize("network", ["reference", "normalized"])
+def test_training_starts_from_the_network_that_the_seed_builds(digits, network):
+    recipe = dataclasses.replace(RECIPE, network=network, epochs=1, learning_rate=1e-6, seed=5)
+    model, _ = train(digits, recipe)
+    training.make_reproducible(5)
+    start = build_model(network)
+    for found, wanted in zip(model.trainable_variables, start.trainable_variables, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_validation_values_are_those_of_the_last_images(digits, any_recipe):
