@@ -1,4 +1,4 @@
-"""The study behind notebook 10: its notebook measures what it says, and its parameters are complete."""
+"""A study of recipes: its notebook measures what it says, and its parameters are complete."""
 
 import dataclasses
 from pathlib import Path
