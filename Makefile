@@ -1,4 +1,4 @@
-# make tutorial · make test · make lab · make verify · make refresh   (see README.md)
+# make tutorial · make test · make lab · make verify · make refresh · make study   (see README.md)
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -15,7 +15,7 @@ ifneq ($(value MNIST_RUNS),)
   export MNIST_RUNS
 endif
 
-.PHONY: tutorial test lab verify refresh constraints again
+.PHONY: tutorial test lab verify refresh study constraints again
 .DELETE_ON_ERROR:
 
 # The virtual environment, made again when what it should hold changes or PYTHON names another.
@@ -57,6 +57,16 @@ verify: .venv/ready
 # Execute the notebooks on the full MNIST and rewrite outputs, figures, navigation and README.
 refresh: .venv/ready
 	$(BIN)/python tools/refresh.py
+
+# The study of recipes that notebook 10 reads: hours of CPU time; continues where it was stopped.
+study: .venv/ready
+	set -e; for recipes in tools/study/*.yml; do \
+	  track=$$(basename $$recipes .yml); \
+	  $(BIN)/python -m helpers.batch sweep tools/study.ipynb runs/study/$$track -f $$recipes; \
+	  $(BIN)/python -m helpers.batch collect runs/study/$$track; \
+	  cp runs/study/$$track/collected.csv figures/study_$$track.csv; \
+	done
+	$(BIN)/python tools/benchmark_targets.py --output figures/study_speed.csv
 
 # Resolve the newest versions for every supported Python (needs uv).
 constraints:

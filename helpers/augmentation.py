@@ -5,7 +5,7 @@ import tensorflow as tf
 
 SIZE = 28
 ROTATION, ZOOM, SHEAR, SHIFT = (12.0, 0.10, 0.15, 2.5)  # degrees, share, share, pixels: at most
-ELASTIC, SMOOTHNESS = (1.0, 4.0)  # pixels: standard deviation of the displacement, and of its smoothing
+ELASTIC, SMOOTHNESS = (0.5, 4.0)  # pixels: standard deviation of the displacement, and of its smoothing
 
 
 def distort(images, seed, elastic=False):

@@ -33,6 +33,7 @@ KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "
 
 PARAMETERS = {
     "dataset": Parameter(str),
+    "test_dataset": Parameter(str),
     "seed": Parameter(int, 0, 2**32 - 1),
     "seeds": Parameter(int, 2, 100),
     "epochs": Parameter(int, 1, 1000),
@@ -42,7 +43,9 @@ PARAMETERS = {
     "dropout": Parameter(float, 0, 0.95),
     "precision": Parameter(str, choices=("auto", "float32", "mixed_bfloat16")),
     "ensemble": Parameter(int, 1, 100),
-    "network": Parameter(str, choices=("reference", "dense", "dense_same_size", "normalized")),
+    "network": Parameter(
+        str, choices=("reference", "dense", "dense_same_size", "normalized", "deep", "tiny", "dense_wide")
+    ),
     "schedule": Parameter(str, choices=("constant", "one_cycle")),
     "augmentation": Parameter(str, choices=("none", "affine", "elastic")),
     "weight_decay": Parameter(float, 0, 1),

@@ -6,6 +6,7 @@ array, and a batch normalization as one per layer, instead of a dozen each; and
 ``precision="auto"`` multiplies in bfloat16 where the CPU can.
 """
 
+import functools
 import math
 import sys
 from dataclasses import dataclass
@@ -181,14 +182,18 @@ def fuse(model):
     return copied
 
 
+@dataclass(frozen=True)
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate rises along a cosine, then falls along another, almost to zero.
 
     Source: Smith, Topin 2017, arXiv:1708.07120; the cosines are fast.ai's.
     """
 
-    def __init__(self, highest, steps, rising=0.3, start=0.04, end=0.001):
-        self.highest, self.steps, self.rising, self.start, self.end = (highest, steps, rising, start, end)
+    highest: float
+    steps: int
+    rising: float = 0.3
+    start: float = 0.04
+    end: float = 0.001
 
     def __call__(self, step):
         done = tf.cast(step, tf.float32) / self.steps
@@ -237,6 +242,33 @@ class Progress(keras.callbacks.Callback):
         sys.stderr.flush()  # before anything that the notebook prints next
 
 
+@functools.lru_cache(maxsize=3)
+def _compiled(network, learning_rate, weight_decay, averaging, label_smoothing):
+    """Return a compiled model, and the values of its optimizer's variables before the first step.
+
+    The first training of a model builds its TensorFlow graph, which takes longer than an epoch on a
+    few thousand digits. So the latest models are kept, and `train` starts them from new values.
+    """
+    model = fuse(build_model(*network))
+    optimizer = FusedAdam(
+        learning_rate,
+        weight_decay=weight_decay or None,
+        use_ema=averaging > 0,
+        ema_momentum=averaging or 0.99,
+    )
+    if weight_decay:
+        biases = [weights for weights in model.trainable_variables if len(weights.shape) == 1]
+        optimizer.exclude_from_weight_decay(var_list=biases)
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
+        metrics=["accuracy"],
+        steps_per_execution=BATCHES_PER_CALL,
+    )
+    optimizer.build(model.trainable_variables)
+    return model, [variable.numpy() for variable in optimizer.variables]
+
+
 def train(data, recipe=Recipe(), callbacks=()):
     """Train a network on a data set.
 
@@ -258,25 +290,20 @@ def train(data, recipe=Recipe(), callbacks=()):
     )
     validation = batches(x_validation, y_validation, data.classes, 512)
 
-    model = fuse(build_model(recipe.network, data.classes, recipe.dropout, precision))
-    rate = recipe.learning_rate
-    if recipe.schedule == "one_cycle":
-        rate = OneCycle(rate, recipe.epochs * len(training))
-    optimizer = FusedAdam(
-        rate,
-        weight_decay=recipe.weight_decay or None,
-        use_ema=recipe.averaging > 0,
-        ema_momentum=recipe.averaging or 0.99,
+    fresh = fuse(build_model(recipe.network, data.classes, recipe.dropout, precision))
+    one_cycle = recipe.schedule == "one_cycle"
+    model, start = _compiled(
+        (recipe.network, data.classes, recipe.dropout, precision),
+        OneCycle(recipe.learning_rate, recipe.epochs * len(training)) if one_cycle else 0.001,
+        recipe.weight_decay,
+        recipe.averaging,
+        recipe.label_smoothing,
     )
-    if recipe.weight_decay:
-        biases = [weights for weights in model.trainable_variables if len(weights.shape) == 1]
-        optimizer.exclude_from_weight_decay(var_list=biases)
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        metrics=["accuracy"],
-        steps_per_execution=BATCHES_PER_CALL,
-    )
+    # Everything that an earlier training may have changed: weights, dropout's random numbers, Adam's means.
+    for variable, value in zip([*model.variables, *model.optimizer.variables], [*fresh.variables, *start]):
+        variable.assign(value)
+    if not one_cycle:
+        model.optimizer.learning_rate = recipe.learning_rate
     averaged = [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []  # for the validation
     history = model.fit(
         training,

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers.models import build_reference_model
+from helpers.models import NETWORKS, build_model, build_reference_model
 from helpers.preprocessing import scale
 
 LAYERS = {  # name: (output shape without the batch, parameters by hand)
@@ -75,3 +75,30 @@ def test_both_precisions_nearly_agree(arrays):
 
 def test_not_compiled():
     assert not build_reference_model().compiled
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        ("normalized", 225_258),
+        ("deep", 5 * 5 * 32 + 9 * 32 * 64 + 9 * 64 * 96 + 9 * 96 * 192 + 2 * (32 + 64 + 96 + 192) + 1930),
+        ("tiny", 5 * 5 * 8 + 9 * 8 * 16 + 9 * 16 * 16 + 9 * 16 * 24 + 2 * (8 + 16 + 16 + 24) + 250),
+        ("dense_wide", 784 * 1024 + 1024 * 1024 + 2 * 2 * 1024 + 1025 * 10),
+    ],
+)
+def test_parameters_that_are_trained(network, parameters):
+    """Weights without biases, two for each normalized channel, and the output with its biases."""
+    model = build_model(network)
+    assert sum(int(np.prod(weights.shape)) for weights in model.trainable_variables) == parameters
+    assert f"{parameters:,} parameters" in NETWORKS[network].__doc__
+    assert model.output_shape == (None, 10) and build_model(network, classes=26).output_shape == (None, 26)
+
+
+def test_the_tiny_network_is_tiny_however_one_counts():
+    assert build_model("tiny").count_params() <= 8000  # with what normalization keeps
+
+
+def test_the_deep_network_looks_anywhere():
+    """Of each of the last maps only the largest value counts, wherever it is."""
+    shapes = [layer.output.shape[1:] for layer in build_model("deep").layers]
+    assert shapes[-3:] == [(3, 3, 192), (192,), (10,)]

@@ -9,19 +9,21 @@ from pathlib import Path
 
 import keras
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 import yaml
 from nbval.plugin import get_sanitize_patterns
 
 import helpers.record
-from helpers.batch import code_hash
+from helpers.batch import code_hash, make_plan
 from helpers.models import build_reference_model
 from helpers.parameters import PARAMETERS
 from helpers.record import MIME
 from tools import refresh
 
 ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "figures"
 PATHS = refresh.notebook_paths()
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
@@ -273,6 +275,24 @@ def test_readme_and_figures_are_up_to_date():
     assert {path.stem for path in (ROOT / "figures").glob("*.html")} == set(pages)
     for name, page in pages.items():
         assert (ROOT / "figures" / f"{name}.html").read_text(encoding="utf-8") == page
+
+
+def test_the_figures_of_the_study_come_from_its_tables():
+    """The tables hold all runs of the recipes, and notebook 10 was executed with them."""
+    record = refresh.read_record(PATHS[10])
+    tables = {path.stem.removeprefix("study_"): pd.read_csv(path) for path in FIGURES.glob("study_*.csv")}
+    assert {"ladder", "cnn", "ensemble"} <= set(tables)
+    for track, table in tables.items():
+        recipes = ROOT / "tools" / "study" / f"{track}.yml"
+        if track == "speed":
+            continue  # a benchmark of its own
+        written = yaml.safe_load(recipes.read_text(encoding="utf-8"))
+        plan = make_plan(ROOT / "tools" / "study.ipynb", written.get("grid", {}), written["list"])
+        assert set(table["run"]) == set(plan.runs)
+        if track not in ("ladder", "ensemble"):
+            single = table[table["ensemble"] == 1] if "ensemble" in table else table
+            assert record[f"study_{track}_test_accuracy"] == pytest.approx(single["test_accuracy"].mean())
+            assert record[f"study_{track}_seeds"] == len(single) == single["seed"].nunique() >= 5
 
 
 def test_links_in_the_readme_lead_somewhere():

@@ -7,9 +7,11 @@ import nbformat
 import numpy as np
 import papermill
 import pytest
+import yaml
 from conftest import make_arrays
 
 from helpers import record
+from helpers.batch import make_plan
 from helpers.evaluation import predict
 from helpers.models import NETWORKS
 from helpers.parameters import PARAMETERS
@@ -42,7 +44,8 @@ def run_study(tmp_path, monkeypatch):
 
 def test_every_field_of_a_recipe_is_a_parameter():
     declared = set(papermill.inspect_notebook(str(STUDY)))
-    assert declared == {field.name for field in dataclasses.fields(Recipe)} | {"dataset", "ensemble"}
+    others = {"dataset", "test_dataset", "ensemble"}
+    assert declared == {field.name for field in dataclasses.fields(Recipe)} | others
     assert PARAMETERS["network"].choices == tuple(NETWORKS)
 
 
@@ -76,3 +79,19 @@ def test_the_recipe_reaches_the_training(run_study):
     variables, found = run_study(**given)
     assert variables["recipes"] == [Recipe(epochs=1, batch_size=10, **given)]
     assert found["trained_parameters"] == 225_258
+
+
+def test_other_test_images_can_be_named(run_study, tmp_path):
+    np.savez(tmp_path / "other.npz", **make_arrays(train=60, test=30, seed=5))
+    variables, found = run_study(test_dataset=str(tmp_path / "other.npz"), network="dense_same_size")
+    images, labels = (make_arrays(train=60, test=30, seed=5)[name] for name in ("x_test", "y_test"))
+    read = predict(variables["model"], images).argmax(axis=1)
+    assert found["test_accuracy"] == np.mean(read == labels)
+    np.testing.assert_array_equal(variables["data"].x_train, make_arrays(train=60)["x_train"])
+
+
+@pytest.mark.parametrize("path", sorted((STUDY.parent / "study").glob("*.yml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_study_can_be_run(path):
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    plan = make_plan(STUDY, written.get("grid", {}), written["list"])
+    assert len(plan.runs) == len(written["list"]) * len(written.get("grid", {}).get("seed", [0]))

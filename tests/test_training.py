@@ -166,7 +166,7 @@ def test_fused_batch_normalization_is_keras_own(shape):
             np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-3)
 
 
-def test_training_uses_the_fused_layer_and_returns_kerass(digits, monkeypatch):
+def test_training_uses_the_fused_layer_and_returns_kerass(digits, monkeypatch, nothing_kept):
     seen = []
     monkeypatch.setattr(
         training.FusedBatchNormalization,
@@ -188,7 +188,7 @@ def test_one_cycle_rises_then_falls():
     assert rates[150] == pytest.approx((0.04 + 1) / 2 * 0.01), "halfway up a cosine"
 
 
-def test_the_recipe_decides_schedule_smoothing_decay_and_averaging(digits, monkeypatch):
+def test_the_recipe_decides_schedule_smoothing_decay_and_averaging(digits, monkeypatch, nothing_kept):
     made = []
     compile_model = keras.Sequential.compile
     monkeypatch.setattr(
@@ -316,6 +316,14 @@ def trained(digits):
     return train(digits, RECIPE)
 
 
+@pytest.fixture
+def nothing_kept():
+    """No model is kept from an earlier training, and none for a later one."""
+    training._compiled.cache_clear()
+    yield
+    training._compiled.cache_clear()
+
+
 def same(weights, others):
     return all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True))
 
@@ -332,6 +340,43 @@ def test_same_seed_gives_the_same_bits(digits, trained):
     model, history = train(digits, RECIPE)
     assert same(model.get_weights(), trained[0].get_weights())
     assert history == trained[1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"network": "normalized", "precision": "mixed_bfloat16", "learning_rate": 0.01},
+        {
+            "schedule": "one_cycle",
+            "augmentation": "elastic",
+            "weight_decay": 0.02,
+            "label_smoothing": 0.1,
+            "averaging": 0.9,
+        },
+    ],
+    ids=["reference", "normalized", "everything"],
+)
+def test_a_kept_model_trains_like_a_new_one(digits, monkeypatch, settings, nothing_kept):
+    """To the last bit, whatever it was trained for before; and its graph is built only once."""
+    graphs = []
+    step = keras.Sequential.train_step
+    monkeypatch.setattr(
+        keras.Sequential, "train_step", lambda self, batch: graphs.append(1) or step(self, batch)
+    )
+    recipe = dataclasses.replace(RECIPE, **settings)
+    recipes = [recipe, dataclasses.replace(recipe, seed=1), recipe]
+    if "schedule" not in settings:  # its learning rates are part of the graph
+        recipes.insert(2, dataclasses.replace(recipe, learning_rate=0.1, epochs=1, augmentation="affine"))
+    kept = [train(digits, recipes[0])]
+    built = len(graphs)
+    kept += [train(digits, other) for other in recipes[1:]]
+    assert len(graphs) == built > 0
+    for (model, history), other in zip(kept[:-1], recipes):
+        training._compiled.cache_clear()
+        new, new_history = train(digits, other)
+        assert same(model.get_weights(), new.get_weights()) and history == new_history
+    assert same(kept[-1][0].get_weights(), kept[0][0].get_weights()) and kept[-1][1] == kept[0][1]
 
 
 def test_another_seed_gives_another_model(digits, trained):

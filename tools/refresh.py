@@ -186,9 +186,27 @@ def readme_parts(paths):
         f"{evaluation['data']}, not the best of several. The interval is for the choice of test "
         "digits; another seed gives another network.",
     ]
+    study = records["10"]
+    tracks = {
+        "deep CNN": "cnn",
+        "the same trained on 4,000 images only": "sample",
+        "CNN with fewer than 8,000 parameters": "tiny",
+        "dense network": "dense",
+    }
+    best = ["| network | mean test accuracy | trainings |", "| --- | --- | --- |"]
+    for name, track in tracks.items():
+        if f"study_{track}_seeds" not in study:
+            continue
+        mean, seeds = study[f"study_{track}_test_accuracy"], study[f"study_{track}_seeds"]
+        best.append(f"| {name} | {100 * mean:.3f}% | {seeds}, all counted |")
+        if track == "cnn":
+            together = 100 * study["study_ensemble_test_accuracy"]
+            best.append(f"| these {seeds} together | {together:.2f}% | |")
     return {
         "hero": f"![{alt['predictions']}](figures/predictions.png)",
         "results": "\n".join(results),
+        "study": "\n".join(best),
+        "frontier": f"![{alt['frontier']}](figures/frontier.png)",
         "curves": f"![{alt['accuracy']}](figures/accuracy.png)",
         "architecture": f"![{alt['architecture']}](figures/architecture.png)",
         "course-map": "\n".join(rows),
