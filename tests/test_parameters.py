@@ -25,6 +25,7 @@ def assert_refused(name, value, *mentions):
 
 ACCEPTED = {
     "dataset": ["auto", "my digits.npz", "~/x"],
+    "test_dataset": ["same", "mnist", "my digits.npz"],
     "seed": [0, 1, 2**32 - 1],
     "seeds": [2, 5, 100],
     "ensemble": [1, 10],
@@ -34,7 +35,7 @@ ACCEPTED = {
     "learning_rate": [1e-6, 0.001, 0.5],
     "dropout": [0.0, 0, 0.5, 0.95],
     "precision": ["auto", "float32", "mixed_bfloat16"],
-    "network": ["reference", "dense"],
+    "network": ["reference", "dense", "deep", "tiny", "dense_wide"],
     "schedule": ["constant", "one_cycle"],
     "augmentation": ["none", "affine", "elastic"],
     "weight_decay": [0, 0.01, 1.0],
