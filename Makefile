@@ -1,4 +1,4 @@
-# make tutorial · make test · make lab · make verify · make refresh · make study   (see README.md)
+# make tutorial · test · lab · check · verify · refresh · study   (see README.md)
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -15,7 +15,7 @@ ifneq ($(value MNIST_RUNS),)
   export MNIST_RUNS
 endif
 
-.PHONY: tutorial test lab verify refresh study constraints again
+.PHONY: tutorial test lab check verify refresh study constraints again
 .DELETE_ON_ERROR:
 
 # The virtual environment, made again when what it should hold changes or PYTHON names another.
@@ -46,6 +46,10 @@ lab: .venv/ready
 	printf '%s\n' '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}' \
 	  > .venv/share/jupyter/lab/settings/overrides.json # Markdown opens rendered, so that its links work
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/README.md
+
+# Every way in, which takes longer: notebooks in a real browser, Colab, fresh machines, faults.
+check: .venv/ready
+	$(BIN)/python -m pytest -m slow
 
 # Execute the committed notebooks again on the full MNIST and compare with their stored outputs.
 verify: .venv/ready
