@@ -23,7 +23,7 @@ from nbval.plugin import coalesce_streams
 
 from helpers.batch import code_hash
 from helpers.data import load_mnist
-from helpers.record import read_record
+from helpers.record import read_record, record_in
 
 try:
     import tomllib
@@ -75,9 +75,10 @@ def first_cell(path, notebook, paths):
     if place + 1 < len(paths):
         links.append(f"[{paths[place + 1].stem.replace('_', ' ')} →]({paths[place + 1].name})")
     duration = notebook.metadata.get("tutorial", {}).get("duration", "not measured yet")
+    data = record_in(notebook).get("data", "MNIST")
     return (
         f"# {title(notebook)}\n\n{' · '.join(links)} · {colab_link(path)}\n\n"
-        f"**Time:** {duration}, measured with the full MNIST."
+        f"**Time:** {duration}, measured with the {'full MNIST' if data == 'MNIST' else data}."
     )
 
 
