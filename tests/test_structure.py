@@ -284,8 +284,12 @@ def test_the_figures_of_the_study_come_from_its_tables():
     assert {"ladder", "cnn", "ensemble"} <= set(tables)
     for track, table in tables.items():
         recipes = ROOT / "tools" / "study" / f"{track}.yml"
-        if track == "speed":
-            continue  # a benchmark of its own
+        if track == "speed":  # a benchmark of its own
+            for target, runs in table[table["cpu_seconds_ratio"].notna()].groupby("target"):
+                name = "study_speed_" + target.strip("%").replace(".", "_")
+                assert record[f"{name}_cpu_ratio"] == pytest.approx(runs["cpu_seconds_ratio"].mean())
+                assert runs["seed"].nunique() == len(runs) >= 5
+            continue
         written = yaml.safe_load(recipes.read_text(encoding="utf-8"))
         plan = make_plan(ROOT / "tools" / "study.ipynb", written.get("grid", {}), written["list"])
         assert set(table["run"]) == set(plan.runs)
