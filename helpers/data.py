@@ -9,6 +9,7 @@ import functools
 import gzip
 import hashlib
 import os
+import re
 import socket
 import struct
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.errors import DataError, nearest
+from helpers.errors import DataError, nearest, shown
 
 NAMES = ("auto", "mnist", "sample", "fashion_mnist")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -30,6 +31,8 @@ CLOTHES = (
     "T-shirt", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # breaks lines, or printing
 
 # Where Keras downloads from, and what keras.datasets.mnist expects the file to be.
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -118,6 +121,8 @@ def load_mnist(dataset="auto"):
     Raises:
         DataError: the data is missing, unreadable, damaged or of the wrong form.
     """
+    if not isinstance(dataset, (str, Path)) or UNPRINTABLE.search(str(dataset)):
+        raise DataError(f"`dataset` is {shown(dataset)}; give a name or a path as a text on one line.")
     if dataset == "sample":
         return _load_sample()
     if dataset == "fashion_mnist":
@@ -243,7 +248,7 @@ def _read(path, what):
                 )
             arrays = {key: np.asarray(file[key]) for key in ARRAYS}
             names = (
-                tuple(map(str, np.atleast_1d(file["class_names"]).tolist()))
+                tuple(file["class_names"].astype(str).ravel().tolist())  # bytes too become texts
                 if "class_names" in file
                 else None
             )
@@ -278,7 +283,7 @@ def _read_idx_folder(folder, what):
     names_file = folder / "class_names.txt"
     if not names_file.is_file():
         return arrays, None
-    lines = names_file.read_text(encoding="utf-8").splitlines()
+    lines = names_file.read_text(encoding="utf-8-sig").splitlines()
     return arrays, tuple(line.strip() for line in lines if line.strip())
 
 
@@ -291,29 +296,38 @@ def _read_idx(path):
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            content = file.read()
+            start = file.read(4)
+            if len(start) < 4 or start[:3] != b"\0\0\x08":
+                raise DataError(f"{path.name} is no IDX file of unsigned bytes; save it in that format.")
+            dimensions = start[3]
+            sizes = file.read(4 * dimensions)
+            if len(sizes) < 4 * dimensions:
+                raise DataError(
+                    f"{path.name} is damaged: it ends within its header; download or save it again."
+                )
+            shape = struct.unpack(f">{dimensions}I", sizes)
+            expected = int(np.prod(shape, dtype=object))
+            content = bytearray()  # no more than is promised: a small file can unzip to an endless one
+            while len(content) <= expected and (piece := file.read(2**20)):
+                content += piece
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path.name} is damaged ({error}); download or save it again.") from None
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise DataError(f"{path.name} is no IDX file of unsigned bytes; save it in that format.")
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise DataError(f"{path.name} is damaged: it ends within its header; download or save it again.")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    expected = int(np.prod(shape, dtype=object))
-    if len(content) - start != expected:
+    if len(content) != expected:
+        follow = "more" if len(content) > expected else f"{len(content):,}"
         raise DataError(
-            f"{path.name} is damaged: its header promises {expected:,} bytes and "
-            f"{len(content) - start:,} follow; download or save it again."
+            f"{path.name} is damaged: its header promises {expected:,} bytes and {follow} follow; "
+            "download or save it again."
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _check(arrays, class_names, what):
     """Check shapes, types, label range and that no class is empty; make the labels uint8."""
     if not 2 <= len(class_names) <= 256 or len(set(class_names)) != len(class_names):
         raise DataError(f"{what} has {len(class_names)} class names; give 2 to 256, all different.")
+    for name in class_names:
+        if not name.strip() or UNPRINTABLE.search(name):
+            raise DataError(f"{what} has the class name {shown(name)}; give a text on one line.")
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if x.dtype != np.uint8:

@@ -27,3 +27,12 @@ def nearest(given, known):
     """Return " (did you mean `…`?)" for the closest known spelling, or nothing if none is close."""
     close = difflib.get_close_matches(str(given), list(known), n=1)
     return f" (did you mean `{close[0]}`?)" if close else ""
+
+
+def shown(value):
+    """Return any value as text for a message: on one line, and not without end."""
+    try:
+        text = " ".join(line.strip() for line in repr(value).splitlines())
+    except Exception:  # Python refuses to write out whole numbers of thousands of digits
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= 500 else f"{text[:100]}…{text[-20:]}"

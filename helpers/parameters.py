@@ -8,7 +8,7 @@ after its ``parameters`` cell.
 import ast
 from dataclasses import dataclass
 
-from helpers.errors import ParameterError, nearest
+from helpers.errors import ParameterError, nearest, shown
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,15 @@ def check_value(name, value):
     right_type = type(value) is parameter.type or (parameter.type is float and type(value) is int)
     if not right_type:
         raise ParameterError(
-            f"`{name}` is {value!r}, {_kind_of(value)}; give {parameter.accepted()}{_hint(parameter, value)}."
+            f"`{name}` is {shown(value)}, {_kind_of(value)}; "
+            f"give {parameter.accepted()}{_hint(parameter, value)}."
         )
     if parameter.choices and value not in parameter.choices:
         raise ParameterError(
-            f"`{name}` is {value!r}; give {parameter.accepted()}{nearest(value, parameter.choices)}."
+            f"`{name}` is {shown(value)}; give {parameter.accepted()}{nearest(value, parameter.choices)}."
         )
     if parameter.low is not None and not parameter.low <= value <= parameter.high:  # nan is not either
-        raise ParameterError(f"`{name}` is {value!r}, out of range; give {parameter.accepted()}.")
+        raise ParameterError(f"`{name}` is {shown(value)}, out of range; give {parameter.accepted()}.")
     if parameter.type is str and not value.strip():
         raise ParameterError(f"`{name}` is empty; give {parameter.accepted()}.")
 

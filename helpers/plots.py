@@ -93,6 +93,11 @@ def draw_digits(images, titles, columns=8, wrong=None, title=None):
                     linewidth=3 if wrong[i] else 0.8,
                     linestyle=(0, (3, 1.5)) if wrong[i] else "-",
                 )
+    place = 0.96 * figure.bbox.width / columns
+    widest = max(axis.title.get_window_extent().width for axis in axes.flat)
+    if widest > place:  # long class names
+        for axis in axes.flat:
+            axis.title.set_fontsize(10 * place / widest)
     return figure
 
 

@@ -23,15 +23,17 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 QUICK = {"dataset": "sample", "epochs": 2, "seeds": 2}
 
 
-def environment(runs):
+def environment(runs, **more):
     """As a user has it: no Matplotlib backend chosen, trained networks in a folder of their own."""
-    return {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | {"MNIST_RUNS": str(runs)}
+    return {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | {"MNIST_RUNS": str(runs)} | more
 
 
-def run_papermill(notebook, output, *options, runs):
+def run_papermill(notebook, output, *options, runs, **more):
     """Run papermill's command line in the output's folder; return the finished process."""
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(notebook), str(output), *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=output.parent, env=environment(runs))
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=output.parent, env=environment(runs, **more)
+    )
 
 
 def quick(notebook):

@@ -238,3 +238,22 @@ def test_sweep_with_one_run_a_place_and_other_units():
     figure = plots.draw_sweep(table, "loss", ["learning_rate"])
     assert figure.axes[0].get_ylabel() == "loss"
     assert "Highest mean loss: 3, at learning rate 0.01" in figure.get_suptitle()
+
+
+def test_long_names_over_images_keep_their_place():
+    """Titles become smaller, all alike, until none reaches its neighbor; short ones stay as they are."""
+    images = np.zeros((4, 28, 28), np.uint8)
+    short = plots.draw_digits(images, ["5: 98%, 3: 2%\ntrue 5"] * 4, columns=4)
+    assert {axis.title.get_fontsize() for axis in short.axes} == {10}
+    texts = [
+        "Ankle boot: 25%, Pullover: 17%\ntrue Ankle boot",
+        "Bag",
+        "Coat",
+        "watermelon: 25%, ice cream: 9%",
+    ]
+    long = plots.draw_digits(images, texts, columns=4, wrong=[True, False, True, False])
+    long.canvas.draw()
+    assert len({axis.title.get_fontsize() for axis in long.axes}) == 1
+    boxes = [axis.title.get_window_extent() for axis in long.axes]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
+    assert boxes[0].x0 >= 0 and boxes[-1].x1 <= long.bbox.x1
