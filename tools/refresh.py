@@ -33,16 +33,17 @@ except ImportError:  # Python 3.10
 ROOT = Path(__file__).resolve().parent.parent
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 COLAB_CELL = """\
-# In Google Colab only: install this tutorial's helpers.
+# In Google Colab only: install this tutorial's helpers, and keep all versions there.
 import importlib.util
 import subprocess
 import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("helpers") is None:
+    pip = [sys.executable, "-m", "pip"]
+    installed = subprocess.check_output([*pip, "list", "--format=freeze"])
     source = "git+{repository}"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", source], check=True
-    )"""
+    command = [*pip, "install", "--quiet", "--constraint", "/dev/stdin", source]
+    subprocess.run(command, input=installed, check=True)"""
 
 
 def repository():
