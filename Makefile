@@ -43,8 +43,9 @@ test: .venv/ready
 
 lab: .venv/ready
 	mkdir -p .venv/share/jupyter/lab/settings
-	printf '%s\n' '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}' \
-	  > .venv/share/jupyter/lab/settings/overrides.json # Markdown opens rendered, so that its links work
+	printf '%s\n' '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},' \
+	  '"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+	  > .venv/share/jupyter/lab/settings/overrides.json # Markdown opens rendered, so that its links work; no question about news
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/README.md
 
 # Every way in, which takes longer: notebooks in a real browser, Colab, fresh machines, faults.

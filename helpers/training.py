@@ -9,6 +9,8 @@ array, and a batch normalization as one per layer, instead of a dozen each; and
 import functools
 import math
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,7 +214,10 @@ def _handle(variable):
 
 
 class Progress(keras.callbacks.Callback):
-    """One live line on stderr: epoch, time left, training and validation accuracy."""
+    """One live line on stderr: epoch, time left, training and validation accuracy.
+
+    Its clock ticks from the start, also in the seconds in which TensorFlow prepares the training.
+    """
 
     def on_train_begin(self, logs=None):
         total = self.params["epochs"] * self.params["steps"]
@@ -223,6 +228,14 @@ class Progress(keras.callbacks.Callback):
             bar_format="{desc} |{bar:16}| {elapsed}, {remaining} left{postfix}",
         )
         self.validation = ""
+        self.ended, self.latest = threading.Event(), time.monotonic()
+        self.clock = threading.Thread(target=self._tick, daemon=True)
+        self.clock.start()
+
+    def _tick(self):
+        """Show the time, until the training ends or has been silent for a minute (interrupted)."""
+        while not self.ended.wait(0.5) and time.monotonic() < self.latest + 60:
+            self.bar.refresh()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}", refresh=False)
@@ -233,11 +246,14 @@ class Progress(keras.callbacks.Callback):
         self.bar.set_postfix_str(text, refresh=False)
         done = self.start + min(batch + 1, self.params["steps"])
         self.bar.update(done - self.bar.n)
+        self.latest = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
         self.validation = f", validation {logs['val_accuracy']:.4f}"
 
     def on_train_end(self, logs=None):
+        self.ended.set()
+        self.clock.join()
         self.bar.close()
         sys.stderr.flush()  # before anything that the notebook prints next
 
