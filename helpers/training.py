@@ -225,7 +225,7 @@ class Progress(keras.callbacks.Callback):
             total=total,
             file=sys.stderr,
             mininterval=0.5,
-            bar_format="{desc} |{bar:16}| {elapsed}, {remaining} left{postfix}",
+            bar_format="{desc} |{bar:16}| {elapsed_s:.1f} s, {remaining} left{postfix}",
         )
         self.validation = ""
         self.ended, self.latest = threading.Event(), time.monotonic()
