@@ -1,10 +1,12 @@
 """What notebooks compute by code of their own: held to libraries, to the helpers, to worked examples.
 
-Definitions are taken out of a notebook and run here, without a kernel and without training.
+Definitions are taken out of a notebook and run here, without a kernel and without training. What
+loads TensorFlow is imported by the tests that need it.
 """
 
 import ast
 import types
+from dataclasses import asdict, replace
 from math import comb
 from pathlib import Path
 
@@ -216,8 +218,11 @@ def test_the_occlusion_map_has_the_places_of_the_image():
     """A network that looks at one pixel: only covers over this pixel count, and they lie around it."""
     image = np.full((28, 28), 200, np.uint8)
     row, column = 3, 20
-    sees = lambda network, images: (images[:, row, column] / 255.0)[:, np.newaxis]  # noqa: E731
-    heat = define(9, "occlusion", predict=sees)["occlusion"](None, image, 0)
+
+    def look(network, images):
+        return (images[:, row, column] / 255.0)[:, np.newaxis]
+
+    heat = define(9, "occlusion", predict=look)["occlusion"](None, image, 0)
     expected = np.zeros((24, 24))
     expected[: row + 1, column - 4 : column + 1] = 200 / 255
     np.testing.assert_allclose(heat, expected, rtol=1e-6)
@@ -227,8 +232,6 @@ def test_the_occlusion_map_has_the_places_of_the_image():
 
 
 def test_the_study_keeps_ensembles_and_recipes_apart():
-    from dataclasses import asdict, replace
-
     from helpers.training import Recipe
 
     runs_of = define(10, "runs_of", asdict=asdict)["runs_of"]

@@ -901,23 +901,22 @@ def main():
     for mutation in chosen:  # before anything runs
         mutated(mutation, (ROOT / mutation.file).read_text(encoding="utf-8"))
 
-    caught = {}
+    results = {}
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         every = sorted({test for mutation in chosen for test in mutation.tests.split()})
-        unharmed = pool.submit(try_out, None, every)
-        running = [pool.submit(try_out, mutation) for mutation in chosen]
-        test, seconds, output = unharmed.result()
-        if test or "exit status 0" not in output:
-            pool.shutdown(cancel_futures=True)
-            raise SystemExit(f"These tests fail without any mistake:\n{output}")
-        print(f"without a mistake all pass ({seconds:.0f} s)", flush=True)
-        for mutation, future in zip(chosen, running, strict=True):
-            test, seconds, output = future.result()
-            print(f"{test or 'SURVIVED'} ({seconds:.0f} s): {mutation.what}", flush=True)
-            if test:
-                caught[mutation] = test, seconds
-            else:
+        running = {pool.submit(try_out, None, every): None}
+        running |= {pool.submit(try_out, mutation): mutation for mutation in chosen}
+        for future in concurrent.futures.as_completed(running):
+            mutation, (test, seconds, output) = running[future], future.result()
+            if mutation:
+                results[mutation] = test, seconds
+                print(f"{test or 'SURVIVED'} ({seconds:.0f} s): {mutation.what}", flush=True)
+            elif test or not output.startswith("exit status 0"):
+                pool.shutdown(cancel_futures=True)
+                raise SystemExit(f"These tests fail without any mistake:\n{output}")
+            if mutation and not test:
                 print(output)
+    caught = {mutation: results[mutation] for mutation in chosen if results[mutation][0]}
     print(f"{len(caught)} of {len(chosen)} mistakes caught")
     if not options.k:
         write_result(caught)
