@@ -236,10 +236,17 @@ MUTATIONS = [
         "tests/test_training.py::test_weight_decay_in_training_spares_biases_and_normalization",
     ),
     Mutation(
-        "Averaged weights are computed and not used",
+        "Averaged weights are not used for the validation",
         "helpers/training.py",
         "averaged = [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []",
         "averaged = []",
+        "tests/test_training.py::test_validation_values_are_those_of_the_last_images[averaged]",
+    ),
+    Mutation(
+        "The share that averaged weights keep is not the recipe's",
+        "helpers/training.py",
+        "ema_momentum=averaging or 0.99",
+        "ema_momentum=0.99",
         "tests/test_training.py::test_averaged_weights_are_what_training_returns",
     ),
     Mutation(
