@@ -166,6 +166,14 @@ def test_the_command_writes_the_page_that_build_page_returns(good, tmp_path, mon
 
 
 def save_lambda(path):
+    """A model with Python bytecode inside."""
+    place = str(path.with_suffix(".attacked"))
+    attack = keras.layers.Lambda(lambda x, place=place: (__import__("pathlib").Path(place).touch(), x)[1])
+    keras.Sequential([keras.Input((28, 28, 1)), attack]).save(path)
+    path.with_suffix(".attacked").unlink(missing_ok=True)  # building the model ran it, too
+
+
+def save_function(path):
     def attack(x):
         Path(path).with_suffix(".attacked").touch()
         return x
@@ -209,11 +217,12 @@ def save_without_weights(path):
         (save_cut_off, "is no complete .keras file"),
         (save_without_weights, "is damaged"),
         (save_lambda, "holds code or layers of its own, which are never loaded"),
+        (save_function, "holds code or layers of its own, which are never loaded"),
         (save_foreign_class, "holds code or layers of its own, which are never loaded"),
         (lambda path: smaller().save(path), "This model is not the reference network"),
         (lambda path: random_model(3).save(path), "This model has 3 classes and the data"),
     ],
-    ids=["missing", "text", "cut-off", "no-weights", "lambda", "foreign", "other", "classes"],
+    ids=["missing", "text", "cut-off", "no-weights", "lambda", "function", "foreign", "other", "classes"],
 )
 def test_a_bad_file_ends_in_one_sentence(save, sentence, tmp_path, capsys):
     model, page = tmp_path / "model.keras", tmp_path / "page.html"

@@ -550,7 +550,7 @@ MUTATIONS = [
         "helpers/draw.py",
         "compile=False, safe_mode=True",
         "compile=False, safe_mode=False",
-        "tests/test_draw.py::test_a_bad_file_ends_in_one_sentence",
+        "tests/test_draw.py::test_a_bad_file_ends_in_one_sentence[lambda]",
     ),
     Mutation(
         "The pad centers the rectangle, not the mass",
