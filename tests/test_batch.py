@@ -88,6 +88,8 @@ def test_names_are_safe_and_distinct():
     assert batch.run_name("n", {"seed": 1, "epochs": 2}) == batch.run_name("n", {"epochs": 2, "seed": 1})
     assert batch.run_name("n", {"seed": 1}) != batch.run_name("m", {"seed": 1})
     assert batch.run_name("n", {}).startswith("n_")
+    long = [batch.run_name("n", {"dataset": "x" * 300, "seed": seed}) for seed in (1, 2)]
+    assert long[0][:120] == long[1][:120] and long[0] != long[1], "the hash is of all values"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ The browser is Chromium; without one, its tests are skipped, except on CI, where
 
 import ast
 import base64
+import dataclasses
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from helpers.data import CLOTHES, Dataset, load_mnist
-from helpers.draw import PageError, build_page, main, read_model, show_page
+from helpers.draw import PageError, _choose_images, build_page, main, read_model, show_page
 from helpers.evaluation import predict
 from helpers.folders import write
 from helpers.models import build_reference_model
@@ -70,6 +71,19 @@ def test_loads_nothing_from_elsewhere(tiny):
 def test_no_class_name_can_end_the_script():
     page = build_page(random_model(3), made_up(["</script><script>alert(1)</script>", "<b>", "'\""]))
     assert page.count("</script") == 3 and "<b>" not in page
+
+
+def test_the_datas_name_is_text_and_nothing_else(tiny):
+    page = build_page(random_model(), dataclasses.replace(tiny, name="<b>mine</b> & yours"))
+    assert "Test images: &lt;b&gt;mine&lt;/b&gt; &amp; yours." in page and "<b>mine" not in page
+
+
+def test_the_gallery_has_right_ordinary_images_and_the_hardest():
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7], [0.05, 0.95]])
+    labels = np.array([0, 0, 1, 1, 1])
+    chosen, hard = _choose_images(probabilities, labels)
+    assert chosen[:2] == [0, 3] and hard[:2] == [False, False], "the first right one of each class"
+    assert chosen[2:] == [1, 2, 3, 0, 4] and all(hard[2:]), "the least probable label first"
 
 
 def test_sixteen_bit_numbers_change_less_than_float16(arrays):
@@ -152,6 +166,14 @@ def test_the_command_writes_the_page_that_build_page_returns(good, tmp_path, mon
 
 
 def save_lambda(path):
+    """A model with Python bytecode inside."""
+    place = str(path.with_suffix(".attacked"))
+    attack = keras.layers.Lambda(lambda x, place=place: (__import__("pathlib").Path(place).touch(), x)[1])
+    keras.Sequential([keras.Input((28, 28, 1)), attack]).save(path)
+    path.with_suffix(".attacked").unlink(missing_ok=True)  # building the model ran it, too
+
+
+def save_function(path):
     def attack(x):
         Path(path).with_suffix(".attacked").touch()
         return x
@@ -195,11 +217,12 @@ def save_without_weights(path):
         (save_cut_off, "is no complete .keras file"),
         (save_without_weights, "is damaged"),
         (save_lambda, "holds code or layers of its own, which are never loaded"),
+        (save_function, "holds code or layers of its own, which are never loaded"),
         (save_foreign_class, "holds code or layers of its own, which are never loaded"),
         (lambda path: smaller().save(path), "This model is not the reference network"),
         (lambda path: random_model(3).save(path), "This model has 3 classes and the data"),
     ],
-    ids=["missing", "text", "cut-off", "no-weights", "lambda", "foreign", "other", "classes"],
+    ids=["missing", "text", "cut-off", "no-weights", "lambda", "function", "foreign", "other", "classes"],
 )
 def test_a_bad_file_ends_in_one_sentence(save, sentence, tmp_path, capsys):
     model, page = tmp_path / "model.keras", tmp_path / "page.html"

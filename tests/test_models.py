@@ -102,3 +102,10 @@ def test_the_deep_network_looks_anywhere():
     """Of each of the last maps only the largest value counts, wherever it is."""
     shapes = [layer.output.shape[1:] for layer in build_model("deep").layers]
     assert shapes[-3:] == [(3, 3, 192), (192,), (10,)]
+
+
+@pytest.mark.parametrize("network", ["normalized", "deep", "tiny", "dense_wide"])
+def test_normalization_looks_back_about_ten_steps(network):
+    """A training on few images has few steps; Keras's default looks back a hundred."""
+    layers = [layer for layer in build_model(network).layers if "batch_normalization" in layer.name]
+    assert layers and {layer.momentum for layer in layers} == {0.9}

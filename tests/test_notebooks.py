@@ -51,6 +51,7 @@ def test_two_executions_agree(notebook, tmp_path):
     assert first.returncode == 0, first.stderr[-3000:]
     assert read_record(executed)["data"] == "MNIST sample (5,000 digits)"
     check_stderr(executed)
+    check_solutions(executed)
 
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.nbval_plugin"]
     command += ["--nbval", "--rootdir", str(ROOT), str(executed)]
@@ -67,6 +68,13 @@ def check_stderr(executed):
                 lines = output.text.replace("\r", "\n").split("\n")
                 noise = [line for line in lines if line.strip() and not is_progress(line)]
                 assert not noise, noise
+
+
+def check_solutions(executed):
+    """Every solution passes the check of its exercise, on this data, too."""
+    for cell in nbformat.read(executed, as_version=4).cells:
+        if "solution" in cell.metadata.get("tags", []):
+            assert "Right!" in "".join(output.get("text", "") for output in cell.outputs), cell.source
 
 
 def is_progress(line):

@@ -196,6 +196,27 @@ def test_every_figure_has_alt_text(path):
 
 
 @each_notebook
+def test_every_call_that_shows_a_figure_gives_it_alt_text(path):
+    """In the code, too: the outputs may be older than it."""
+    for cell in code_cells(read(path)):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) in ("show", "show_page"):
+                (alt,) = [keyword.value for keyword in node.keywords if keyword.arg == "alt"]
+                assert len(ast.unparse(alt)) > 30, ast.unparse(alt)
+
+
+@each_notebook
+def test_every_formula_is_closed(path):
+    formula = re.compile(r"(\$\$?)([^$]+)\1")
+    for cell in read(path).cells:
+        for paragraph in cell.source.split("\n\n") if cell.cell_type == "markdown" else []:
+            text = re.sub(r"```.*?```|`[^`]*`", "", paragraph, flags=re.DOTALL)
+            assert "$" not in formula.sub("", text), paragraph
+            for _, inside in formula.findall(text):
+                assert inside.count("{") == inside.count("}"), inside
+
+
+@each_notebook
 def test_has_exactly_one_record(path):
     found = [output for output in outputs(read(path)) if MIME in output.get("data", {})]
     assert len(found) == 1
@@ -297,6 +318,17 @@ def test_the_figures_of_the_study_come_from_its_tables():
             single = table[table["ensemble"] == 1] if "ensemble" in table else table
             assert record[f"study_{track}_test_accuracy"] == pytest.approx(single["test_accuracy"].mean())
             assert record[f"study_{track}_seeds"] == len(single) == single["seed"].nunique() >= 5
+
+
+def test_commands_in_the_readme_name_parameters_that_exist():
+    found = 0
+    for line in (ROOT / "README.md").read_text(encoding="utf-8").split("\n"):
+        stem = re.search(r"\d\d_\w+", line)
+        for name in re.findall(r" -p (\w+)", line) + re.findall(r"\"-p (\w+)", line):
+            path = ROOT / "notebooks" / f"{stem[0]}.ipynb" if stem else None
+            assert name in (papermill.inspect_notebook(str(path)) if path else PARAMETERS), line
+            found += 1
+    assert found >= 5
 
 
 def test_links_in_the_readme_lead_somewhere():

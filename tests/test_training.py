@@ -92,6 +92,10 @@ def test_shuffled_epochs_are_different_permutations(arrays):
     assert epochs(seed=7) == first
     assert all(other not in first for other in epochs(seed=8))
 
+    keras.utils.set_random_seed(0)
+    again = [order(*content(batches(images, labels, 10, 16, shuffle_seed=7))) for _ in range(2)]
+    assert again == [first[0]] * 2, "the seed decides, whatever was drawn between"
+
 
 def test_augmented_batches_are_distorted_anew_in_every_epoch_and_follow_the_seed(arrays):
     def epochs(seed, augmentation):
@@ -107,6 +111,9 @@ def test_augmented_batches_are_distorted_anew_in_every_epoch_and_follow_the_seed
             assert np.abs(x - wanted).mean() > 0.02
     first, second = (x[np.lexsort(y.T)] for x, y in affine)
     assert np.abs(first - second).mean() > 0.02
+    in_order = batches(arrays["x_train"], arrays["y_train"], 10, 16, augmentation="affine")
+    (first, _), (second, _) = content(in_order), content(in_order)
+    assert np.abs(first - second).mean(axis=(1, 2, 3)).min() > 0.01, "every image, also in the same order"
     np.testing.assert_array_equal(affine[1][0], epochs(7, "affine")[1][0])
     assert np.abs(affine[0][0] - elastic[0][0]).mean() > 0.02
 
@@ -139,6 +146,18 @@ def test_weight_decay_is_keras_own_and_spares_biases(arrays):
         results.append((kernel.numpy(), bias.numpy()))
     np.testing.assert_allclose(*results, rtol=1e-6)
     assert results[0][0] == pytest.approx(1 - 0.01 * 0.1) and results[0][1] == pytest.approx(1)
+
+
+def test_weight_decay_in_training_spares_biases_and_normalization(nothing_kept):
+    model, _ = training._compiled(("normalized", 10, 0.5, "float32"), 0.01, 0.1, 0.0, 0.0)
+    for weights in model.trainable_variables:
+        weights.assign(tf.ones_like(weights))
+    zeros = [tf.zeros_like(weights) for weights in model.trainable_variables]
+    model.optimizer.apply(zeros, model.trainable_variables)
+    kept = {weights.path: 1.0 if len(weights.shape) == 1 else 0.999 for weights in model.trainable_variables}
+    assert sorted(kept.values()) == [0.999] * 4 + [1.0] * 7  # scale and shift three times, one bias
+    for weights in model.trainable_variables:
+        np.testing.assert_allclose(weights, kept[weights.path], rtol=1e-5, err_msg=weights.path)
 
 
 # Batch normalization and the schedule
@@ -210,6 +229,26 @@ def test_the_recipe_decides_schedule_smoothing_decay_and_averaging(digits, monke
     )
     assert loss.label_smoothing == 0.1 and optimizer.weight_decay == 0.02
     assert optimizer.use_ema and optimizer.ema_momentum == 0.9
+
+
+def test_averaged_weights_are_what_training_returns(digits, monkeypatch, nothing_kept):
+    """The running mean over the steps, by hand; it starts at the weights after the first step."""
+    after_steps = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            after_steps.append(self.model.get_weights())
+
+    monkeypatch.setattr(training, "BATCHES_PER_CALL", 1)
+    recipe = dataclasses.replace(RECIPE, epochs=1, learning_rate=0.01, averaging=0.8)
+    model, _ = train(digits, recipe, [Keep()])
+    mean = after_steps[0]
+    for weights in after_steps[1:]:
+        mean = [0.8 * a + 0.2 * b for a, b in zip(mean, weights)]
+    assert len(after_steps) == 4
+    for found, wanted, last in zip(model.get_weights(), mean, after_steps[-1]):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        assert np.abs(found - last).max() > 1e-3
 
 
 def steps(optimizer, model, arrays, count):
@@ -301,13 +340,14 @@ def digits():
     return Dataset(arrays["x_train"], arrays["y_train"], None, None, "digits")
 
 
-@pytest.fixture(scope="module", params=["reference", "normalized", "averaged"])
+@pytest.fixture(scope="module", params=["reference", "normalized", "averaged", "augmented"])
 def any_recipe(request):
-    """Recipes whose last validation is measured with weights and statistics that are not a step's."""
+    """Recipes whose last validation is measured with other weights, statistics or images than a step's."""
     return {
         "reference": RECIPE,
         "normalized": dataclasses.replace(RECIPE, network="normalized", learning_rate=0.01),
         "averaged": dataclasses.replace(RECIPE, averaging=0.9, learning_rate=0.01),
+        "augmented": dataclasses.replace(RECIPE, augmentation="affine"),
     }[request.param]
 
 
@@ -431,8 +471,9 @@ def test_dropout_is_off_in_predictions(digits, trained):
 
 def test_training_learns(digits):
     recipe = Recipe(epochs=15, batch_size=8, validation_split=0.1, learning_rate=0.003, dropout=0.1)
-    _, history = train(digits, recipe)
+    model, history = train(digits, recipe)
     assert history["loss"][-1] < 0.8 * history["loss"][0]
+    assert model.get_layer("dropout").rate == 0.1, "for whoever trains it further"
 
 
 def test_mixed_precision_returns_a_float32_model(digits):

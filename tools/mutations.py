@@ -1,0 +1,934 @@
+"""Tests that can fail: put plausible mistakes into copies of the project, one at a time; see who notices.
+
+    python tools/mutations.py                 all of them; writes tools/mutations.md
+    python tools/mutations.py -k shuffle      those with this word in their description or file
+    python tools/mutations.py --jobs 2        two at a time
+
+Each mistake is one that a maintainer could make. A copy of the project gets it, and the tests that
+should notice run there. It counts as caught only if one of them fails: not if they cannot be
+collected, are skipped or take too long. The check that outputs are older than the code, which
+notices every change, is left out. First, the same tests must pass on a copy without a mistake.
+"""
+
+import argparse
+import ast
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = Path(__file__).with_suffix(".md")
+LEFT_BEHIND = (
+    ".git",
+    ".venv",
+    "runs",
+    "build",
+    "__pycache__",
+    "*.egg-info",
+    ".*_cache",
+    ".ipynb_checkpoints",
+)
+TOO_EASY = "tests/test_structure.py::test_outputs_were_made_by_the_code_above_them"
+SECONDS = 600  # that the tests of one mistake may take
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A mistake: in a file, or in the cells of a notebook, ``old`` (there exactly once) becomes ``new``."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str  # that should notice: pytest's node ids, separated by spaces
+
+
+MUTATIONS = [
+    # --- preprocessing, data ---
+    Mutation(
+        "Pixels stay unscaled",
+        "helpers/preprocessing.py",
+        "(images.astype(np.float32) / 255)",
+        "images.astype(np.float32)",
+        "tests/test_preprocessing.py::test_scale_maps_0_to_255_onto_0_to_1_and_adds_a_channel",
+    ),
+    Mutation(
+        "Pixels are divided by 256",
+        "helpers/preprocessing.py",
+        "/ 255)",
+        "/ 256)",
+        "tests/test_preprocessing.py::test_scale_maps_0_to_255_onto_0_to_1_and_adds_a_channel",
+    ),
+    Mutation(
+        "One-hot rows always have ten columns",
+        "helpers/preprocessing.py",
+        "np.eye(classes, ",
+        "np.eye(10, ",
+        "tests/test_preprocessing.py::test_one_hot",
+    ),
+    Mutation(
+        "Own data without class names: the names are shifted by one",
+        "helpers/data.py",
+        "for label in range(highest + 1))",
+        "for label in range(1, highest + 2))",
+        "tests/test_data.py::test_own_npz",
+    ),
+    Mutation(
+        "A label one too high is accepted",
+        "helpers/data.py",
+        "y.max() >= len(class_names)",
+        "y.max() > len(class_names)",
+        "tests/test_data.py::test_wrong_arrays",
+    ),
+    Mutation(
+        "The fingerprint ignores the labels",
+        "helpers/data.py",
+        "        for key in ARRAYS:\n            total",
+        '        for key in ("x_train", "x_test"):\n            total',
+        "tests/test_data.py::test_fingerprint_changes_with_every_array",
+    ),
+    Mutation(
+        "Only the training arrays are checked by SHA-256",
+        "helpers/data.py",
+        "    for key in ARRAYS:\n        if _sha256",
+        '    for key in ("x_train", "y_train"):\n        if _sha256',
+        "tests/test_data.py::test_mnist_path_with_an_altered_file",
+    ),
+    Mutation(
+        "Pickled objects are loaded",
+        "helpers/data.py",
+        "np.load(path, allow_pickle=False)",
+        "np.load(path, allow_pickle=True)",
+        "tests/test_data.py::test_pickled_objects_are_never_loaded",
+    ),
+    Mutation(
+        "The sample's split is not stratified",
+        "helpers/data.py",
+        "test_size=1000, stratify=labels, random_state=0",
+        "test_size=1000, random_state=0",
+        "tests/test_data.py::test_sample_is_stratified_uint8_and_split_4000_1000",
+    ),
+    Mutation(
+        "The sample's split is unseeded",
+        "helpers/data.py",
+        "stratify=labels, random_state=0)",
+        "stratify=labels)",
+        "tests/test_data.py::test_sample_is_the_same_on_every_call_and_machine",
+    ),
+    Mutation(
+        "The sample's test digits are among its training digits",
+        "helpers/data.py",
+        "images[train], labels[train], images[test]",
+        "images, labels, images[test]",
+        "tests/test_data.py::test_sample_parts_are_disjoint "
+        "tests/test_data.py::test_sample_is_stratified_uint8_and_split_4000_1000",
+    ),
+    Mutation(
+        "Without a network the sample is used without a word",
+        "helpers/data.py",
+        "            print(SAMPLE_NOTICE)\n",
+        "",
+        "tests/test_data.py::test_auto_without_network_falls_back_to_the_sample",
+    ),
+    # --- training ---
+    Mutation(
+        "Validation is taken from the test set",
+        "helpers/training.py",
+        "(data.x_train[cut:], data.y_train[cut:])",
+        "(data.x_test, data.y_test)",
+        "tests/test_training.py::test_validation_split_is_keras_own",
+    ),
+    Mutation(
+        "Validation is taken from the start of the training images",
+        "helpers/training.py",
+        "cut = int(len(data.x_train) * (1 - validation_split))\n"
+        "    return (data.x_train[:cut], data.y_train[:cut]), (data.x_train[cut:], data.y_train[cut:])",
+        "cut = int(len(data.x_train) * validation_split)\n"
+        "    return (data.x_train[cut:], data.y_train[cut:]), (data.x_train[:cut], data.y_train[:cut])",
+        "tests/test_training.py::test_validation_split_is_keras_own",
+    ),
+    Mutation(
+        "Validation images are also trained on",
+        "helpers/training.py",
+        "return (data.x_train[:cut], data.y_train[:cut]), ",
+        "return (data.x_train, data.y_train), ",
+        "tests/test_training.py::test_validation_split_is_keras_own",
+    ),
+    Mutation(
+        "The shuffle's random numbers are unseeded",
+        "helpers/training.py",
+        "tf.data.Dataset.random(seed=shuffle_seed, rerandomize",
+        "tf.data.Dataset.random(rerandomize",
+        "tests/test_training.py::test_shuffled_epochs_are_different_permutations",
+    ),
+    Mutation(
+        "The order of the images does not depend on the recipe's seed",
+        "helpers/training.py",
+        "shuffle_seed=recipe.seed",
+        "shuffle_seed=0",
+        "tests/test_training.py::test_seed_decides_the_first_weights_and_the_order",
+    ),
+    Mutation(
+        "Every epoch has the same order",
+        "helpers/training.py",
+        "rerandomize_each_iteration=True",
+        "rerandomize_each_iteration=False",
+        "tests/test_training.py::test_shuffled_epochs_are_different_permutations",
+    ),
+    Mutation(
+        "The augmentation is the same in every epoch",
+        "helpers/training.py",
+        "[number, tf.cast(start, tf.int64)]",
+        "[tf.zeros_like(number), tf.cast(start, tf.int64)]",
+        "tests/test_training.py::test_augmented_batches_are_distorted_anew_in_every_epoch_and_follow_the_seed",
+    ),
+    Mutation(
+        "Validation images are augmented, too",
+        "helpers/training.py",
+        "data.classes, 512)",
+        "data.classes, 512, augmentation=recipe.augmentation)",
+        "tests/test_training.py::test_validation_values_are_those_of_the_last_images[augmented]",
+    ),
+    Mutation(
+        "Label smoothing is ignored",
+        "helpers/training.py",
+        "CategoricalCrossentropy(label_smoothing=label_smoothing)",
+        "CategoricalCrossentropy()",
+        "tests/test_training.py::test_the_recipe_decides_schedule_smoothing_decay_and_averaging",
+    ),
+    Mutation(
+        "The learning rate falls too late: the schedule counts images for steps",
+        "helpers/training.py",
+        "recipe.epochs * len(training)",
+        "recipe.epochs * len(x)",
+        "tests/test_training.py::test_the_recipe_decides_schedule_smoothing_decay_and_averaging",
+    ),
+    Mutation(
+        "A constant learning rate is always the default",
+        "helpers/training.py",
+        "model.optimizer.learning_rate = recipe.learning_rate",
+        "model.optimizer.learning_rate = 0.001",
+        "tests/test_training.py::test_training_starts_from_the_network_that_the_seed_builds[reference]",
+    ),
+    Mutation(
+        "Weight decay also pulls at what normalization learns",
+        "helpers/training.py",
+        "        biases = [weights for weights in model.trainable_variables if len(weights.shape) == 1]\n"
+        "        optimizer.exclude_from_weight_decay(var_list=biases)",
+        '        optimizer.exclude_from_weight_decay(var_names=["bias"])',
+        "tests/test_training.py::test_weight_decay_in_training_spares_biases_and_normalization",
+    ),
+    Mutation(
+        "Weight decay also pulls at biases",
+        "helpers/training.py",
+        "    if weight_decay:\n"
+        "        biases = [weights for weights in model.trainable_variables if len(weights.shape) == 1]\n"
+        "        optimizer.exclude_from_weight_decay(var_list=biases)\n",
+        "",
+        "tests/test_training.py::test_weight_decay_in_training_spares_biases_and_normalization",
+    ),
+    Mutation(
+        "Averaged weights are not used for the validation",
+        "helpers/training.py",
+        "averaged = [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []",
+        "averaged = []",
+        "tests/test_training.py::test_validation_values_are_those_of_the_last_images[averaged]",
+    ),
+    Mutation(
+        "The share that averaged weights keep is not the recipe's",
+        "helpers/training.py",
+        "ema_momentum=averaging or 0.99",
+        "ema_momentum=0.99",
+        "tests/test_training.py::test_averaged_weights_are_what_training_returns",
+    ),
+    Mutation(
+        "Adam starts with the running means of the training before",
+        "helpers/training.py",
+        "zip([*model.variables, *model.optimizer.variables], [*fresh.variables, *start])",
+        "zip(model.variables, fresh.variables)",
+        "tests/test_training.py::test_a_kept_model_trains_like_a_new_one[reference]",
+    ),
+    Mutation(
+        "Fused normalization keeps the variance of a sample",
+        "helpers/training.py",
+        "result.batch_variance * (count - 1) / count",
+        "result.batch_variance",
+        "tests/test_training.py::test_fused_batch_normalization_is_keras_own",
+    ),
+    Mutation(
+        "The trained network forgets its dropout",
+        "helpers/training.py",
+        "trained = build_model(recipe.network, data.classes, recipe.dropout)",
+        "trained = build_model(recipe.network, data.classes)",
+        "tests/test_training.py::test_training_learns",
+    ),
+    # --- augmentation, models ---
+    Mutation(
+        "Degrees are taken for radians",
+        "helpers/augmentation.py",
+        "amounts[0] * (ROTATION * np.pi / 180)",
+        "amounts[0] * ROTATION",
+        "tests/test_augmentation.py::test_linear_distortions_are_those_of_a_matrix",
+    ),
+    Mutation(
+        "All images of a batch are distorted alike",
+        "helpers/augmentation.py",
+        "(6, count, 1, 1)",
+        "(6, 1, 1, 1)",
+        "tests/test_augmentation.py::test_shift_moves_every_image_differently_within_its_bound",
+    ),
+    Mutation(
+        "Ink at the border is smeared outward",
+        "helpers/augmentation.py",
+        "tf.clip_by_value(position, -1, SIZE)",
+        "tf.clip_by_value(position, 0, SIZE - 1)",
+        "tests/test_augmentation.py::test_sample_is_bilinear_interpolation",
+    ),
+    Mutation(
+        "The second convolution has 32 filters",
+        "helpers/models.py",
+        'layers.Conv2D(64, 3, activation="relu", dtype=precision, name="conv_2")',
+        'layers.Conv2D(32, 3, activation="relu", dtype=precision, name="conv_2")',
+        "tests/test_models.py::test_every_layer",
+    ),
+    Mutation(
+        "The second convolution has no ReLU",
+        "helpers/models.py",
+        'layers.Conv2D(64, 3, activation="relu", dtype=precision, name="conv_2")',
+        'layers.Conv2D(64, 3, dtype=precision, name="conv_2")',
+        "tests/test_models.py::test_activations_and_dropout",
+    ),
+    Mutation(
+        "Normalization looks back ten times as far",
+        "helpers/models.py",
+        "layers.BatchNormalization(momentum=0.9, dtype=precision)",
+        "layers.BatchNormalization(dtype=precision)",
+        "tests/test_models.py::test_normalization_looks_back_about_ten_steps",
+    ),
+    # --- evaluation ---
+    Mutation(
+        "Dropout stays on in evaluation",
+        "helpers/evaluation.py",
+        "training=False",
+        "training=True",
+        "tests/test_evaluation.py::test_predict_with_the_reference_network",
+    ),
+    Mutation(
+        "The confusion table is transposed",
+        "helpers/evaluation.py",
+        "confusion_matrix(labels, predicted, ",
+        "confusion_matrix(predicted, labels, ",
+        "tests/test_evaluation.py::test_confusion_table_has_true_rows_and_predicted_columns",
+    ),
+    Mutation(
+        "A normal interval in place of Wilson's",
+        "helpers/evaluation.py",
+        '    interval = binomtest(int(correct), int(total)).proportion_ci(confidence, method="wilson")\n'
+        "    return interval.low, interval.high",
+        "    share = correct / total\n"
+        "    margin = t.ppf((1 + confidence) / 2, 1e9) * np.sqrt(share * (1 - share) / total)\n"
+        "    return max(0.0, share - margin), min(1.0, share + margin)",
+        "tests/test_evaluation.py::test_wilson_interval",
+    ),
+    Mutation(
+        "90% in place of 95%",
+        "helpers/evaluation.py",
+        "def wilson_interval(correct, total, confidence=0.95)",
+        "def wilson_interval(correct, total, confidence=0.90)",
+        "tests/test_evaluation.py::test_wilson_interval",
+    ),
+    Mutation(
+        "Student's interval is one-sided",
+        "helpers/evaluation.py",
+        "t.ppf((1 + confidence) / 2, count - 1)",
+        "t.ppf(confidence, count - 1)",
+        "tests/test_evaluation.py::test_mean_interval_of_a_worked_example",
+    ),
+    Mutation(
+        "Precision and recall are swapped",
+        "helpers/evaluation.py",
+        "precision, recall, _, support =",
+        "recall, precision, _, support =",
+        "tests/test_evaluation.py::test_per_class_table",
+    ),
+    # --- figures ---
+    Mutation(
+        "Tick and cross are swapped",
+        "helpers/plots.py",
+        '"✗ " if wrong[i] else "✓ "',
+        '"✓ " if wrong[i] else "✗ "',
+        "tests/test_plots.py::test_wrong_digits_are_marked_by_text_and_frame_as_well_as_color",
+    ),
+    Mutation(
+        "Digits are shown transposed",
+        "helpers/plots.py",
+        "axis.imshow(image, vmin=0",
+        "axis.imshow(image.T, vmin=0",
+        "tests/test_plots.py::test_grid_of_digits",
+    ),
+    Mutation(
+        "Accuracy and loss curves are swapped under their labels",
+        "helpers/plots.py",
+        'zip(axes, ("accuracy", "loss"), (',
+        'zip(axes, ("loss", "accuracy"), (',
+        "tests/test_plots.py::test_history_is_drawn_over_epochs",
+    ),
+    Mutation(
+        "The confusion matrix's axis labels are swapped",
+        "helpers/plots.py",
+        'xlabel="predicted class", ylabel="true class"',
+        'xlabel="true class", ylabel="predicted class"',
+        "tests/test_plots.py::test_confusion_has_true_rows_and_predicted_columns",
+    ),
+    Mutation(
+        "Alt text is dropped from a figure's metadata",
+        "helpers/plots.py",
+        'about = {"alt": alt, "width": width}',
+        'about = {"alt": name or "", "width": width}',
+        "tests/test_plots.py::test_show_displays_a_png_with_alt_text_and_width",
+    ),
+    Mutation(
+        "A sweep's figure pools runs that differ in another parameter",
+        "helpers/plots.py",
+        "others = [name for name in parameters if name != parameter]",
+        "others = []",
+        "tests/test_plots.py::test_sweep_shows_every_run_and_every_mean",
+    ),
+    # --- parameters, record, kept models, batch runs ---
+    Mutation(
+        "The highest seed is one too high",
+        "helpers/parameters.py",
+        "Parameter(int, 0, 2**32 - 1)",
+        "Parameter(int, 0, 2**32)",
+        "tests/test_parameters.py::test_out_of_range",
+    ),
+    Mutation(
+        "A misspelt parameter is accepted",
+        "helpers/parameters.py",
+        "    check_names(_injected_names(), declared)\n",
+        "",
+        "tests/test_parameters.py::test_undeclared_name_is_refused",
+    ),
+    Mutation(
+        "A parameter of another notebook is accepted",
+        "helpers/parameters.py",
+        "        if name not in declared:",
+        "        if name not in declared and name not in PARAMETERS:",
+        "tests/test_parameters.py::test_undeclared_name_is_refused",
+    ),
+    Mutation(
+        "True counts as the number 1",
+        "helpers/parameters.py",
+        "right_type = type(value) is parameter.type or",
+        "right_type = isinstance(value, parameter.type) or",
+        "tests/test_parameters.py::test_wrong_type",
+    ),
+    Mutation(
+        "The record is rounded to four decimals",
+        "helpers/record.py",
+        "    return value\n\n\ndef _format",
+        "    return round(value, 4) if isinstance(value, float) else value\n\n\ndef _format",
+        "tests/test_record.py::test_one_output_for_people_and_programs",
+    ),
+    Mutation(
+        "The table of a record rounds to whole percents",
+        "helpers/record.py",
+        'f"{value:.4f}" if',
+        'f"{value:.2f}" if',
+        "tests/test_record.py::test_table_for_people",
+    ),
+    Mutation(
+        "A kept model is loaded for another seed",
+        "helpers/storage.py",
+        'asdict(recipe) | {"precision"',
+        'asdict(recipe) | {"seed": 0, "precision"',
+        "tests/test_storage.py::test_key_changes_with_the_recipe",
+    ),
+    Mutation(
+        "A kept model is loaded for a recipe with other averaging",
+        "helpers/storage.py",
+        'asdict(recipe) | {"precision"',
+        'asdict(recipe) | {"averaging": 0, "precision"',
+        "tests/test_storage.py::test_key_changes_with_the_recipe",
+    ),
+    Mutation(
+        "A model that older code trained is loaded",
+        "helpers/storage.py",
+        '        "code": hashlib.sha256(code.encode()).hexdigest(),\n',
+        "",
+        "tests/test_storage.py::test_key_changes_with_the_code",
+    ),
+    Mutation(
+        "A damaged kept model is loaded",
+        "helpers/storage.py",
+        ' or hashlib.sha256(content).hexdigest() != notes.get("model_sha256")',
+        "",
+        "tests/test_storage.py::test_other_model_under_this_name_is_not_loaded "
+        "tests/test_storage.py::test_damaged_model_is_trained_again",
+    ),
+    Mutation(
+        "Wall-clock and CPU seconds are swapped",
+        "helpers/storage.py",
+        'return notes["seconds"], notes["cpu_seconds"]',
+        'return notes["cpu_seconds"], notes["seconds"]',
+        "tests/test_storage.py::test_what_the_training_took_is_kept",
+    ),
+    Mutation(
+        "The batch runner drops the parameters of the list",
+        "helpers/batch.py",
+        "defaults | dict(zip(grid, values)) | entry",
+        "defaults | dict(zip(grid, values))",
+        "tests/test_batch.py::test_an_entry_of_the_list_has_defaults_for_what_it_leaves_out",
+    ),
+    Mutation(
+        "Two runs with many parameters get the same name",
+        "helpers/batch.py",
+        "hashlib.sha256(exact.encode())",
+        "hashlib.sha256(readable.encode())",
+        "tests/test_batch.py::test_names_are_safe_and_distinct",
+    ),
+    Mutation(
+        "A sweep keeps runs that older helpers made",
+        "helpers/batch.py",
+        'everything = code + [file.read_text(encoding="utf-8") for file in files]',
+        "everything = code",
+        "tests/test_batch.py::test_the_code_hash_sees_the_helpers",
+    ),
+    Mutation(
+        "Failed runs are collected",
+        "helpers/executed.py",
+        "if executed.problem or not executed.record:",
+        "if not executed.record:",
+        "tests/test_batch.py::test_collected_table",
+    ),
+    Mutation(
+        "A study's ensemble has the same seed for all members",
+        "tools/study.ipynb",
+        "Recipe(**settings, seed=one)",
+        "Recipe(**settings, seed=seed)",
+        "tests/test_study.py::test_an_ensemble_is_measured_by_its_mean_probabilities",
+    ),
+    Mutation(
+        "A failing check counts as a right answer",
+        "helpers/exercises.py",
+        "        right = False",
+        "        right = True",
+        "tests/test_exercises.py::test_check_answer",
+    ),
+    # --- the page to draw on ---
+    Mutation(
+        "The page's 16-bit weights overflow: scaled to 32,768",
+        "helpers/draw.py",
+        "1e-30) / 32767",
+        "1e-30) / 32768",
+        "tests/test_draw.py::test_answers_as_keras_does",
+    ),
+    Mutation(
+        "The page's hard images are its easiest",
+        "helpers/draw.py",
+        "hard = np.argsort(of_label, ",
+        "hard = np.argsort(-of_label, ",
+        "tests/test_draw.py::test_the_gallery_has_right_ordinary_images_and_the_hardest",
+    ),
+    Mutation(
+        "The data's name goes into the page unescaped",
+        "helpers/draw.py",
+        "Test images: {html.escape(data.name)}.",
+        "Test images: {data.name}.",
+        "tests/test_draw.py::test_the_datas_name_is_text_and_nothing_else",
+    ),
+    Mutation(
+        "Models that hold code are loaded",
+        "helpers/draw.py",
+        "compile=False, safe_mode=True",
+        "compile=False, safe_mode=False",
+        "tests/test_draw.py::test_a_bad_file_ends_in_one_sentence[lambda]",
+    ),
+    Mutation(
+        "The pad centers the rectangle, not the mass",
+        "helpers/pad.js",
+        "place(sumX / sum, columns), shiftY = place(sumY / sum, rows)",
+        "place((columns - 1) / 2, columns), shiftY = place((rows - 1) / 2, rows)",
+        "tests/test_draw.py::test_prepares_ink_as_the_notebook_does",
+    ),
+    Mutation(
+        "The page divides pixels by 256",
+        "helpers/draw.js",
+        "state.input[i] = pixels[i] / 255",
+        "state.input[i] = pixels[i] / 256",
+        "tests/test_draw.py::test_a_gallery_image_is_fed_as_it_is",
+    ),
+    Mutation(
+        "The page swaps row and column",
+        "helpers/draw.js",
+        "map ${map + 1}, row ${y + 1}, column ${x + 1}`;\n  byId",
+        "map ${map + 1}, row ${x + 1}, column ${y + 1}`;\n  byId",
+        "tests/test_draw.py::test_a_pixel_under_the_pointer_is_explained",
+    ),
+    # --- refresh ---
+    Mutation(
+        "Refresh does not write the README",
+        "tools/refresh.py",
+        'readme.write_text(fill_readme(text, readme_parts(paths)), encoding="utf-8")',
+        "fill_readme(text, readme_parts(paths))",
+        "tests/test_refresh.py::test_an_executed_notebook_reaches_readme_and_figures",
+    ),
+    Mutation(
+        "Refresh takes the sample where it cannot get the full data",
+        "tools/refresh.py",
+        'load_mnist("mnist")',
+        'load_mnist("auto")',
+        "tests/test_refresh.py::test_an_executed_notebook_reaches_readme_and_figures",
+    ),
+    Mutation(
+        "Refresh loads networks that were kept from earlier days",
+        "tools/refresh.py",
+        '            os.environ["MNIST_RUNS"] = runs  # train anew; nothing kept from earlier days\n',
+        "",
+        "tests/test_refresh.py::test_an_executed_notebook_reaches_readme_and_figures",
+    ),
+    Mutation(
+        "Refresh leaves progress bars in the committed outputs",
+        "tools/refresh.py",
+        '[output for output in cell.outputs if output.get("name") != "stderr"]',
+        "list(cell.outputs)",
+        "tests/test_refresh.py::test_what_differs_from_run_to_run_is_taken_out",
+    ),
+    Mutation(
+        "The README's table rounds to one decimal",
+        "tools/refresh.py",
+        "{100 * share:.2f}%",
+        "{100 * share:.1f}%",
+        "tests/test_structure.py::test_readme_and_figures_are_up_to_date",
+    ),
+    Mutation(
+        "The README's table swaps training and validation accuracy",
+        "tools/refresh.py",
+        "| validation accuracy | {percent(training['validation_accuracy'])} |",
+        "| validation accuracy | {percent(training['training_accuracy'])} |",
+        "tests/test_structure.py::test_readme_and_figures_are_up_to_date",
+    ),
+    Mutation(
+        "The README names a parameter that does not exist",
+        "README.md",
+        "-p epochs 3 -p learning_rate 0.0005",
+        "-p epochs 3 -p lr 0.0005",
+        "tests/test_structure.py::test_commands_in_the_readme_name_parameters_that_exist",
+    ),
+    # --- notebooks: text ---
+    Mutation(
+        "A measured number is typed into a notebook's text",
+        "notebooks/06_visualization.ipynb",
+        "If about one image in a hundred is misread",
+        "If 0.86% of the images are misread",
+        "tests/test_structure.py::test_no_measurement_is_typed_by_hand",
+    ),
+    Mutation(
+        "A formula is not closed",
+        "notebooks/05_evaluation.ipynb",
+        "With $k$ right answers",
+        "With $k right answers",
+        "tests/test_structure.py::test_every_formula_is_closed",
+    ),
+    Mutation(
+        "A link leads to a notebook that is not there",
+        "notebooks/10_beyond_99.ipynb",
+        "and [07 CNN against dense](07_cnn_vs_dense.ipynb) for why",
+        "and [07 CNN against dense](07_cnn_and_dense.ipynb) for why",
+        "tests/test_structure.py::test_links_between_notebooks_lead_somewhere",
+    ),
+    # --- notebooks: code ---
+    Mutation(
+        "A parameter has no comment",
+        "notebooks/05_evaluation.ipynb",
+        "dropout: float = 0.5  # share of the dense layer that training drops, 0 to 0.95",
+        "dropout: float = 0.5",
+        "tests/test_structure.py::test_parameters_are_plain_typed_documented_and_checked",
+    ),
+    Mutation(
+        "A notebook's default differs from the recipe",
+        "notebooks/05_evaluation.ipynb",
+        "epochs: int = 10  # passes",
+        "epochs: int = 5  # passes",
+        "tests/test_lessons.py::test_a_notebook_with_the_reference_recipe_has_its_defaults",
+    ),
+    Mutation(
+        "A declared parameter is not checked",
+        "notebooks/05_evaluation.ipynb",
+        "    dropout=dropout,\n    precision=precision,\n",
+        "    precision=precision,\n",
+        "tests/test_structure.py::test_parameters_are_plain_typed_documented_and_checked",
+    ),
+    Mutation(
+        "A figure has no alt text",
+        "notebooks/01_loading.ipynb",
+        'alt="Bar chart of the number of training images of each class, close to equal.",',
+        'alt="",',
+        "tests/test_structure.py::test_every_call_that_shows_a_figure_gives_it_alt_text",
+    ),
+    Mutation(
+        "The quickstart tests on unscaled pixels",
+        "notebooks/00_quickstart.ipynb",
+        'x_test = data.x_test.astype("float32")[..., np.newaxis] / 255',
+        'x_test = data.x_test.astype("float32")[..., np.newaxis]',
+        "tests/test_lessons.py::test_the_quickstart_scales_training_and_test_images_alike",
+    ),
+    Mutation(
+        "The quickstart validates on the test set",
+        "notebooks/00_quickstart.ipynb",
+        "    validation_split=validation_split,\n    verbose=0,",
+        '    validation_data=(\n        data.x_test.astype("float32")[..., np.newaxis] / 255,\n'
+        "        keras.utils.to_categorical(data.y_test, data.classes),\n    ),\n    verbose=0,",
+        "tests/test_lessons.py::test_the_quickstart_never_shows_the_test_set_to_fit",
+    ),
+    Mutation(
+        "The quickstart swaps predicted and true class",
+        "notebooks/00_quickstart.ipynb",
+        "read, true = data.class_names[predicted[i]], data.class_names[data.y_test[i]]",
+        "true, read = data.class_names[predicted[i]], data.class_names[data.y_test[i]]",
+        "tests/test_lessons.py::test_the_quickstart_titles_say_what_was_read_and_what_is_true",
+    ),
+    Mutation(
+        "An exercise's solution is wrong",
+        "notebooks/00_quickstart.ipynb",
+        "counts = np.bincount(data.y_test[wrong], minlength=data.classes)\nanswer = counts.argmax()",
+        "counts = np.bincount(data.y_test[wrong], minlength=data.classes)\nanswer = counts.argmin()",
+        "tests/test_notebooks.py::test_two_executions_agree[00_quickstart]",
+    ),
+    Mutation(
+        "Another exercise's solution is wrong, without an assertion beside it",
+        "notebooks/06_visualization.ipynb",
+        "answer = p_true.argmin()",
+        "answer = p_true.argmax()",
+        "tests/test_notebooks.py::test_two_executions_agree[06_visualization]",
+    ),
+    Mutation(
+        "The lesson on preprocessing divides by 256",
+        "notebooks/02_preprocessing.ipynb",
+        'scaled = images.astype("float32") / 255',
+        'scaled = images.astype("float32") / 256',
+        "tests/test_notebooks.py::test_two_executions_agree[02_preprocessing]",
+    ),
+    Mutation(
+        "The lesson's network has another number of filters",
+        "notebooks/03_model.ipynb",
+        'layers.Conv2D(64, 3, activation="relu", name="conv_2")',
+        'layers.Conv2D(48, 3, activation="relu", name="conv_2")',
+        "tests/test_structure.py::test_the_lesson_and_the_helper_build_the_same_network",
+    ),
+    Mutation(
+        "Learning rate and dropout are swapped in a recipe",
+        "notebooks/04_training.ipynb",
+        "epochs, batch_size, validation_split, learning_rate, dropout, precision, seed",
+        "epochs, batch_size, validation_split, dropout, learning_rate, precision, seed",
+        "tests/test_lessons.py::test_a_notebooks_parameters_reach_its_recipe_under_their_names",
+    ),
+    Mutation(
+        "The lesson's confusion matrix is transposed",
+        "notebooks/05_evaluation.ipynb",
+        "confusion[true, guess] += 1",
+        "confusion[guess, true] += 1",
+        "tests/test_notebooks.py::test_two_executions_agree[05_evaluation]",
+    ),
+    Mutation(
+        "The lesson's interval is for 90%",
+        "notebooks/05_evaluation.ipynb",
+        "p, z = k / n, 1.96",
+        "p, z = k / n, 1.645",
+        "tests/test_notebooks.py::test_two_executions_agree[05_evaluation]",
+    ),
+    Mutation(
+        "Training and validation accuracy are swapped in a figure",
+        "notebooks/06_visualization.ipynb",
+        'for key in ("accuracy", "val_accuracy")',
+        'for key in ("val_accuracy", "accuracy")',
+        "tests/test_lessons.py::test_the_curves_are_what_their_labels_say",
+    ),
+    Mutation(
+        "The loss figure shows the accuracy",
+        "notebooks/06_visualization.ipynb",
+        'axis.plot(counted, history["loss"], ',
+        'axis.plot(counted, history["accuracy"], ',
+        "tests/test_lessons.py::test_the_curves_are_what_their_labels_say",
+    ),
+    Mutation(
+        "Predicted and true class are swapped in the titles",
+        "notebooks/06_visualization.ipynb",
+        'f"{names[predicted[i]]}\\ntrue {names[true[i]]}" for i in indices',
+        'f"{names[true[i]]}\\ntrue {names[predicted[i]]}" for i in indices',
+        "tests/test_lessons.py::test_titles_of_random_digits_say_predicted_then_true",
+    ),
+    Mutation(
+        "The shown random digits are unseeded",
+        "notebooks/06_visualization.ipynb",
+        "chosen = np.random.default_rng(seed)",
+        "chosen = np.random.default_rng()",
+        "tests/test_notebooks.py::test_two_executions_agree[06_visualization]",
+    ),
+    Mutation(
+        "McNemar's sum ends one too early",
+        "notebooks/07_cnn_vs_dense.ipynb",
+        "comb(m, i) for i in range(k + 1)",
+        "comb(m, i) for i in range(k)",
+        "tests/test_lessons.py::test_mcnemar_is_the_exact_binomial_test",
+    ),
+    Mutation(
+        "The interval over starts lacks the root of their number",
+        "notebooks/07_cnn_vs_dense.ipynb",
+        "t * by_start.std(ddof=1) / np.sqrt(len(by_start))",
+        "t * by_start.std(ddof=1)",
+        "tests/test_lessons.py::test_the_bootstrap_covers_digits_and_starts",
+    ),
+    Mutation(
+        "The expected calibration error takes absolute values image by image",
+        "notebooks/08_error_analysis.ipynb",
+        "np.abs(np.bincount(number, weights=hits - sureness)).sum() / len(y)",
+        "np.bincount(number, weights=np.abs(hits - sureness)).sum() / len(y)",
+        "tests/test_lessons.py::test_expected_calibration_error_of_a_worked_example",
+    ),
+    Mutation(
+        "The temperature is fitted on the test images",
+        "notebooks/08_error_analysis.ipynb",
+        "[fit_temperature(p, y_validation) for p in on_validation]",
+        "[fit_temperature(p, labels) for p in on_test]",
+        "tests/test_lessons.py::test_the_temperatures_are_fitted_on_validation_images",
+    ),
+    Mutation(
+        "The occlusion map is transposed",
+        "notebooks/09_inside_the_network.ipynb",
+        "row, column = divmod(number, places)",
+        "column, row = divmod(number, places)",
+        "tests/test_lessons.py::test_the_occlusion_map_has_the_places_of_the_image",
+    ),
+    Mutation(
+        "The study's table pools ensembles with single networks",
+        "notebooks/10_beyond_99.ipynb",
+        'if name in wanted and name != "seed"]',
+        'if name in wanted and name not in ("seed", "ensemble")]',
+        "tests/test_lessons.py::test_the_study_keeps_ensembles_and_recipes_apart",
+    ),
+    Mutation(
+        "The center of mass goes half a pixel aside",
+        "notebooks/12_draw_a_digit.ipynb",
+        "np.floor(14 - center_of_mass(small) + 0.5)",
+        "np.floor(13.5 - center_of_mass(small) + 0.5)",
+        "tests/test_draw.py::test_prepares_ink_as_the_notebook_does",
+    ),
+]
+
+
+def mutated(mutation, text):
+    """Return a file's text with a mistake in it.
+
+    Raises:
+        SystemExit: the mistake is stale (its old text is not there exactly once), or it is none that
+            a maintainer could miss (the new code is no Python).
+    """
+    notebook = json.loads(text) if mutation.file.endswith(".ipynb") else None
+    cells = notebook["cells"] if notebook else [{"source": [text], "cell_type": mutation.file}]
+    sources = ["".join(cell["source"]) for cell in cells]
+    found = sum(source.count(mutation.old) for source in sources)
+    if found != 1 or mutation.old == mutation.new:
+        raise SystemExit(f"Stale mutation, its old text is there {found} times: {mutation.what}")
+    (place,) = (i for i, source in enumerate(sources) if mutation.old in source)
+    changed = sources[place].replace(mutation.old, mutation.new)
+    if cells[place]["cell_type"] == "code" or mutation.file.endswith(".py"):
+        ast.parse(changed)
+    if not notebook:
+        return changed
+    cells[place]["source"] = changed.splitlines(keepends=True)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def run_tests(folder, tests, *options):
+    """Run tests in a copy of the project, with its code; return the finished process, None if too slow."""
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider"]
+    command += ["-p", "no:xdist", "-p", "no:nbval", "--deselect", TOO_EASY]  # they take long to load
+    environment = {k: v for k, v in os.environ.items() if k not in ("MNIST_PATH", "MNIST_RUNS")}
+    environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        return subprocess.run(
+            [*command, *options, *tests],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS if "-x" in options else None,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def try_out(mutation=None, tests=()):
+    """Run tests on a copy with a mistake; return (the first that fails or None, seconds, output)."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "project")
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+        if mutation:
+            file = folder / mutation.file
+            file.write_text(mutated(mutation, file.read_text(encoding="utf-8")), encoding="utf-8")
+        done = run_tests(folder, tests or mutation.tests.split(), *(["-x"] if mutation else []))
+    seconds = time.monotonic() - started
+    if done is None:
+        return None, seconds, f"not finished after {SECONDS} seconds"
+    failed = re.search(r"^FAILED (tests/.+?)(?: - .*)?$", done.stdout, flags=re.MULTILINE)
+    if done.returncode == 1 and failed:
+        return failed[1], seconds, done.stdout
+    return None, seconds, f"exit status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def write_result(caught):
+    """Write the table: mutation → (the test that caught it, seconds)."""
+    lines = [
+        f"The tests catch {len(caught)} of {len(MUTATIONS)} mistakes (`python tools/mutations.py`).",
+        "",
+        "| | mistake | in | caught by | seconds |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for number, (mutation, (test, seconds)) in enumerate(caught.items(), start=1):
+        lines.append(f"| {number} | {mutation.what} | `{mutation.file}` | `{test}` | {seconds:.0f} |")
+    RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("-k", metavar="WORD", default="", help="only those with this word")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time (default: 1)")
+    options = parser.parse_args()
+    chosen = [m for m in MUTATIONS if options.k.lower() in f"{m.what} {m.file}".lower()]
+    for mutation in chosen:  # before anything runs
+        mutated(mutation, (ROOT / mutation.file).read_text(encoding="utf-8"))
+
+    results = {}
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        every = sorted({test for mutation in chosen for test in mutation.tests.split()})
+        running = {pool.submit(try_out, None, every): None}
+        running |= {pool.submit(try_out, mutation): mutation for mutation in chosen}
+        for future in concurrent.futures.as_completed(running):
+            mutation, (test, seconds, output) = running[future], future.result()
+            if mutation:
+                results[mutation] = test, seconds
+                print(f"{test or 'SURVIVED'} ({seconds:.0f} s): {mutation.what}", flush=True)
+            elif test or not output.startswith("exit status 0"):
+                pool.shutdown(cancel_futures=True)
+                raise SystemExit(f"These tests fail without any mistake:\n{output}")
+            if mutation and not test:
+                print(output)
+    caught = {mutation: results[mutation] for mutation in chosen if results[mutation][0]}
+    print(f"{len(caught)} of {len(chosen)} mistakes caught")
+    if not options.k:
+        write_result(caught)
+    sys.exit(len(caught) < len(chosen))
+
+
+if __name__ == "__main__":
+    main()
