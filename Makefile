@@ -14,6 +14,10 @@ ifneq ($(value MNIST_RUNS),)
   override MNIST_RUNS := $(call absolute,MNIST_RUNS)
   export MNIST_RUNS
 endif
+RUNS := "$${MNIST_RUNS:-runs}"
+
+# Stop with one sentence if a folder cannot be written to. $(call writable,FOLDER,WHAT TO DO)
+writable = @mkdir -p $(1) 2>/dev/null && test -w $(1) || { echo $(1)" cannot be written to; $(2)." >&2; exit 1; }
 
 .PHONY: tutorial test lab check verify refresh study constraints again
 .DELETE_ON_ERROR:
@@ -25,18 +29,20 @@ ifneq ($(origin PYTHON),file)
   endif
 endif
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else "This tutorial needs Python 3.10 to 3.13, and $(PYTHON) is %d.%d; run make with PYTHON=python3.12, for example." % v)'
+	$(call writable,"$$PWD",copy this project to a folder of your own)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else "This tutorial needs Python 3.10 to 3.13, and $(PYTHON) is %d.%d; run make with PYTHON=python3.12, for example." % v)'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook,test]'
 	printf '%s\n' '$(PYTHON)' > .venv/made-with
 	touch $@
 
-# Run every notebook from the top into runs/tutorial/ and print what they measured.
+# Run every notebook from the top into runs/tutorial/, or MNIST_RUNS, and print what they measured.
 # Options are parameters, for every notebook that has them: make tutorial ARGS="-p dataset sample -p seed 1"
 tutorial: .venv/ready
-	rm -f runs/tutorial/*.ipynb
-	$(BIN)/python -m helpers.batch run all runs/tutorial $(ARGS)
-	$(BIN)/python -m helpers.record runs/tutorial
+	$(call writable,$(RUNS)/tutorial,run make with MNIST_RUNS=FOLDER)
+	rm -f $(RUNS)/tutorial/*.ipynb
+	$(BIN)/python -m helpers.batch run all $(RUNS)/tutorial $(ARGS)
+	$(BIN)/python -m helpers.record $(RUNS)/tutorial
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --maxschedchunk 1

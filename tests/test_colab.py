@@ -18,7 +18,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from helpers.record import read_record
-from tests.test_notebooks import NOTEBOOKS, QUICK, ROOT, check_stderr, declared_parameters
+from tests.test_notebooks import NOTEBOOKS, ROOT, check_stderr, quick
 from tools.refresh import COLAB_CELL, repository
 
 # From https://github.com/googlecolab/backend-info, January 2026; other versions where those do not
@@ -79,17 +79,16 @@ class Colab:
             package["name"]: package["version"] for package in json.loads(self.pip("list", "--format=json"))
         }
 
-    def run(self, path, **parameters):
+    def run(self, path):
         """Execute a notebook alone in an empty folder; return it and the folder's notebook."""
         content = self.folder / path.stem
         content.mkdir()
-        parameters = {k: v for k, v in parameters.items() if k in declared_parameters(path)}
         copy = content / path.name
         notebook = load_notebook_node(str(path))
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-        nbformat.write(parameterize_notebook(notebook, parameters, report_mode=False), copy)
+        nbformat.write(parameterize_notebook(notebook, quick(path), report_mode=False), copy)
         command = [self.python, "-c", EXECUTE, copy]
         result = subprocess.run(command, cwd=content, env=self.environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-5000:]
@@ -107,7 +106,7 @@ def colab(tmp_path_factory):
 def first(colab):
     """Run the quickstart where no helpers are installed yet; return it, and the versions around it."""
     before = colab.versions()
-    return colab.run(NOTEBOOKS[0], **QUICK), before, colab.versions()
+    return colab.run(NOTEBOOKS[0]), before, colab.versions()
 
 
 @pytest.mark.slow
@@ -125,8 +124,7 @@ def test_the_setup_cell_installs_the_helpers_and_changes_no_version(colab, first
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_to_the_end(colab, first, path):
     """The quickstart in the very kernel that installed the helpers, the others in the same environment."""
-    quick = QUICK | {"epochs": 1}
-    executed = first[0] if path == NOTEBOOKS[0] else colab.run(path, **quick)
+    executed = first[0] if path == NOTEBOOKS[0] else colab.run(path)
     notebook = nbformat.read(executed, as_version=4)
     cells = notebook.cells
     (setup,) = (cell for cell in cells if "colab-setup" in cell.metadata.get("tags", []))
