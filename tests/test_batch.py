@@ -286,6 +286,7 @@ def finished(folder):
     return {name for name, found in executed.read_folder(folder).items() if found.problem is None}
 
 
+@pytest.mark.slow
 def test_sweep_killed_at_twenty_random_moments(notebook, tmp_path, cluster, log):
     """Nothing is lost, nothing that was finished runs again, and the table is the same."""
     address, _ = cluster
@@ -322,6 +323,7 @@ def test_sweep_killed_at_twenty_random_moments(notebook, tmp_path, cluster, log)
     assert {path.suffix for path in folder.iterdir()} == {".ipynb", ".lock"}, "no partial file is left"
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_on_the_default_cluster_leaves_nothing_and_continues(notebook, tmp_path):
     """Dask's own processes and real kernels: SIGKILL of the command, then the command again."""
     folder = tmp_path / "sweep"

@@ -484,6 +484,7 @@ def trace(image):
     return strokes
 
 
+@pytest.mark.slow
 def test_reads_real_digits_that_the_mouse_traces(open_page, sample):
     """Two test digits of each class, on the committed page, along the middle of their ink."""
     page = open_page(ROOT / "figures" / "draw_a_digit.html", viewport={"width": 1280, "height": 900})
