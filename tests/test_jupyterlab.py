@@ -34,6 +34,8 @@ MINUTES = 60_000
 IDLE = ".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]"
 ERRORS = "[data-mime-type='application/vnd.jupyter.error']"
 STDERR = "[data-mime-type='application/vnd.jupyter.stderr']"
+STARTED = """() => [...document.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")]
+  .some((prompt) => /^\\[(\\*|\\d+)\\]:$/.test(prompt.textContent))"""
 FINISHED = f"""() => document.querySelector("{ERRORS}") || document.querySelector("{IDLE}")
   && [...document.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")]
     .every((prompt) => /^\\[\\d+\\]:$/.test(prompt.textContent))"""
@@ -116,6 +118,8 @@ def open_notebook(lab, browser):
     def open_(path):
         page.goto(f"{lab}lab/tree/notebooks/{path.name}?reset", timeout=2 * MINUTES)
         page.wait_for_selector(IDLE, timeout=2 * MINUTES)
+        page.wait_for_timeout(1000)  # idle is shown for a moment before the kernel takes work
+        page.wait_for_selector(IDLE, timeout=MINUTES)
         return page
 
     yield open_
@@ -132,7 +136,7 @@ def menu(page, name, item):
 
 def run_all(page, minutes=10):
     menu(page, "Run", "Run All Cells")
-    page.wait_for_selector(IDLE, state="detached", timeout=MINUTES)
+    page.wait_for_function(STARTED, timeout=MINUTES)
     page.wait_for_function(FINISHED, timeout=minutes * MINUTES)
     assert page.locator(ERRORS).all_inner_texts() == []
 
