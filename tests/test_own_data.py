@@ -157,7 +157,7 @@ def without_names(text, names):
 
 def digit_labels(text):
     """Return the single digits that stand alone: no part of a number, a percentage or a count."""
-    return re.findall(r"(?<![\w.,])(?<!by )\d(?![\w.,%]| of | to | for | by | images| classes)", text)
+    return re.findall(r"(?<![\w.,×])(?<!by )\d(?![\w.,%×]| of | to | for | by | images| classes)", text)
 
 
 @pytest.mark.parametrize("form", FORMS)
