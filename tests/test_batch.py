@@ -495,6 +495,7 @@ def test_full_disk_stops_the_sweep_with_one_sentence_and_keeps_the_rest(
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_a_lost_scheduler_is_one_sentence(notebook, tmp_path):
     address, processes = start_cluster(tmp_path, workers=1)
     pid = processes[0].pid
@@ -614,6 +615,7 @@ def test_an_entry_of_the_list_has_defaults_for_what_it_leaves_out(notebook):
 # Last, as it takes a worker away from the tests after it
 
 
+@pytest.mark.slow
 def test_work_of_a_killed_worker_is_finished_by_the_other(notebook, tmp_path, cluster, log):
     address, _ = cluster
     folder = tmp_path / "sweep"

@@ -454,6 +454,7 @@ def answer(page):
     return page.locator("#answer").text_content()
 
 
+@pytest.mark.slow
 def test_reads_what_the_mouse_draws(page):
     """Each digit twice: large, and small in a corner."""
     small = {"left": 0.08, "top": 0.08, "width": 0.26, "height": 0.38}

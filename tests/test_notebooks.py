@@ -162,6 +162,7 @@ def test_a_folder_that_cannot_be_written_stops_papermill_with_one_sentence(tmp_p
     assert "set the environment variable MNIST_RUNS to another folder." in result.stderr
 
 
+@pytest.mark.slow
 def test_own_data_with_other_class_names(tmp_path):
     """A user's .npz runs through evaluation, and its class names show."""
     own = tmp_path / "own.npz"

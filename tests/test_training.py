@@ -385,17 +385,24 @@ def test_same_seed_gives_the_same_bits(digits, trained):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"network": "normalized", "precision": "mixed_bfloat16", "learning_rate": 0.01},
-        {
-            "schedule": "one_cycle",
-            "augmentation": "elastic",
-            "weight_decay": 0.02,
-            "label_smoothing": 0.1,
-            "averaging": 0.9,
-        },
+        pytest.param({}, id="reference"),
+        pytest.param(
+            {"network": "normalized", "precision": "mixed_bfloat16", "learning_rate": 0.01},
+            id="normalized",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {
+                "schedule": "one_cycle",
+                "augmentation": "elastic",
+                "weight_decay": 0.02,
+                "label_smoothing": 0.1,
+                "averaging": 0.9,
+            },
+            id="everything",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["reference", "normalized", "everything"],
 )
 def test_a_kept_model_trains_like_a_new_one(digits, monkeypatch, settings, nothing_kept):
     """To the last bit, whatever it was trained for before; and its graph is built only once."""
