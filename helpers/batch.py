@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import logging
 import os
 import re
 import sys
@@ -188,7 +189,7 @@ def execute(source, parameters, progress_bar=False):
                 str(output),
                 parameters,
                 progress_bar=progress_bar,
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings break the bar
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its warnings break the bar
             )
         except papermill.PapermillExecutionError as failure:
             error = f"{failure.ename}: {failure.evalue}"
@@ -354,8 +355,6 @@ def _task(source, parameters, execute):
 @contextlib.contextmanager
 def _client(scheduler, workers, runs):
     """Connect to a Dask scheduler, or to a new cluster on this machine that ends with the sweep."""
-    import logging
-
     import dask
     import distributed
     from dask.system import CPU_COUNT
@@ -457,6 +456,7 @@ def main(arguments=None):
         _say(f"{type(error).__name__}: {error}")
         return 2
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what waits for the kernel complains
         _say("Interrupted. What is finished is kept; a sweep continues with the same command.")
         return 130
 

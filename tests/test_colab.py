@@ -41,6 +41,11 @@ finally:
 """
 
 
+def needs_colab(test):
+    """Mark what runs in the imitated Colab."""
+    return pytest.mark.slow(pytest.mark.machine(pytest.mark.xdist_group("colab")(test)))
+
+
 class Colab:
     def __init__(self, folder):
         self.folder = folder
@@ -109,7 +114,7 @@ def first(colab):
     return colab.run(NOTEBOOKS[0]), before, colab.versions()
 
 
-@pytest.mark.slow
+@needs_colab
 def test_the_setup_cell_installs_the_helpers_and_changes_no_version(colab, first):
     _, before, after = first
     changed = {
@@ -120,7 +125,7 @@ def test_the_setup_cell_installs_the_helpers_and_changes_no_version(colab, first
     assert "No broken requirements" in colab.pip("check")
 
 
-@pytest.mark.slow
+@needs_colab
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_to_the_end(colab, first, path):
     """The quickstart in the very kernel that installed the helpers, the others in the same environment."""

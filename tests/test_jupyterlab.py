@@ -1,8 +1,8 @@
 """Every notebook in JupyterLab, as a reader has it: in Chromium, run by the menu, then looked at.
 
-One server for all, on copies of the notebooks without their stored outputs, with JupyterLab's own
-settings. The copies run on the sample, with all other parameters at their defaults. To see the
-pictures, name a folder in the environment variable ``LAB_PICTURES``.
+One server for all, on copies of the notebooks without their stored outputs. The copies run on the
+sample, with all other parameters at their defaults. To see the pictures, name a folder in the
+environment variable ``LAB_PICTURES``.
 """
 
 import json
@@ -74,6 +74,10 @@ def lab(tmp_path_factory):
     ours = {name: value for name, value in os.environ.items() if name not in ("MNIST_PATH", "MPLBACKEND")}
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MNIST_RUNS"):
         ours[name] = str(home / name.lower())
+    news = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    news.parent.mkdir(parents=True)
+    news.write_text('{"fetchNews": "false"}')  # as `make lab`: no question that covers the page
+    ours["JUPYTERLAB_SETTINGS_DIR"] = str(home / "settings")
     ours |= {"HOME": str(home), "PYTHONPATH": str(ROOT), "JUPYTER_PREFER_ENV_PATH": "1"}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={home / 'course'}"]
@@ -163,7 +167,8 @@ def test_runs_and_shows_everything(open_notebook, tmp_path, path):
     pictures(page, Path(os.environ.get("LAB_PICTURES", tmp_path)), path.stem)
     open_solutions(page)
     images = page.locator(".jp-OutputArea-output img")
-    assert images.count() == count_of_figures(path)
+    on_full_data_only = path.stem.startswith("08_")  # the figure of test digits whose label is disputed
+    assert images.count() == count_of_figures(path) - on_full_data_only
     for image in images.all():
         image.scroll_into_view_if_needed()
         page.wait_for_function(
@@ -176,14 +181,14 @@ def test_runs_and_shows_everything(open_notebook, tmp_path, path):
 
 
 def open_solutions(page):
-    """Open each folded solution by its three dots: first its code, then what it printed."""
-    solutions = page.locator(".jp-CodeCell", has=page.locator(".jp-Placeholder"))
-    assert solutions.count() >= 3
-    while page.locator(".jp-CodeCell .jp-Placeholder:visible").count():
-        page.locator(".jp-CodeCell .jp-Placeholder:visible").first.click()
-    cells = page.locator(".jp-CodeCell", has_text=re.compile("# Solution [0-9]"))
-    assert cells.count() >= 3
-    for cell in cells.all():
+    """Even when all cells have run, a solution is hidden until somebody clicks its heading's arrow."""
+    solutions = page.locator(".jp-CodeCell", has_text=re.compile("# Solution [0-9]"))
+    arrows = page.locator(".jp-MarkdownHeadingCollapsed .jp-collapseHeadingButton")
+    assert solutions.count() == arrows.count() >= 3
+    assert not any(cell.is_visible() for cell in solutions.all())
+    while arrows.count():
+        arrows.first.click()
+    for cell in solutions.all():
         assert cell.locator(".cm-content").is_visible() and cell.locator(".jp-OutputArea-output").count()
 
 
@@ -205,6 +210,7 @@ def stroke(page, pad, digit):
 
 def check_drawing(page):
     """The page in the notebook answers; the pad's digit reaches the kernel, and its network answers."""
+    page.locator(".jp-OutputArea-output iframe").scroll_into_view_if_needed()
     frame = page.frame_locator(".jp-OutputArea-output iframe")
     stroke(page, frame.locator("#pad canvas"), 1)
     assert frame.locator("#answer").text_content() == "1"
@@ -231,7 +237,7 @@ def test_progress_moves_while_a_network_trains(open_notebook):
     for bar in bars:
         gaps = [later[0] - earlier[0] for earlier, later in zip(bar, bar[1:])]
         print(f"{len(bar)} states in {bar[-1][0] - bar[0][0]:.1f} s, longest gap {max(gaps):.2f} s")
-        assert max(gaps) < 1.5, [(round(seconds, 2), text.strip()) for seconds, text in bar]
+        assert max(gaps) < 1, [(round(seconds, 2), text.strip()) for seconds, text in bar]
 
 
 def pictures(page, folder, name):

@@ -85,7 +85,7 @@ def test_metadata_is_clean(path):
     nbformat.validate(notebook)
     assert set(notebook.metadata) == {"kernelspec", "language_info", "tutorial"}
     assert notebook.metadata.kernelspec.name == "python3"
-    allowed = {"tags", "jupyter", "cellView"}
+    allowed = {"tags", "cellView", "jp-MarkdownHeadingCollapsed"}
     assert all(set(cell.metadata) <= allowed for cell in notebook.cells)
 
 
@@ -113,6 +113,19 @@ def test_outputs_were_made_by_the_code_above_them(path):
 def test_outputs_were_made_on_the_full_data(path):
     sample = "11" in path.name  # whose subject is many short runs
     assert refresh.read_record(path)["data"] == ("MNIST sample (5,000 digits)" if sample else "MNIST")
+
+
+def minutes(path):
+    """Return how long a notebook took when its outputs were made."""
+    duration = read(path).metadata.tutorial.duration
+    number = re.fullmatch(r"about (half a|one|[\d.]+) minutes? on \d+ CPU cores", duration)[1]
+    return {"half a": 0.5, "one": 1}.get(number) or float(number)
+
+
+def test_nobody_waits_long():
+    """Three minutes to the first trained network and its mistakes, with the full data."""
+    assert minutes(PATHS[0]) <= 3
+    assert max(map(minutes, PATHS)) <= 5 and sum(map(minutes, PATHS)) <= 25
 
 
 @each_notebook
@@ -238,13 +251,17 @@ def test_exercises_have_folded_solutions_that_ran(path):
     assert len(exercises) == len(solutions) >= 3
     for number, (exercise, solution) in enumerate(zip(exercises, solutions, strict=True), start=1):
         place = notebook.cells.index(exercise)
-        assert f"**Exercise {number}.**" in notebook.cells[place - 1].source
-        assert notebook.cells[place + 1] is solution
+        text, _, heading, below = notebook.cells[place - 1 : place + 3]
+        assert f"### Exercise {number}\n" in text.source
         assert "check_answer(" in exercise.source and "answer = ..." in exercise.source
         assert "Replace the ..." in exercise.outputs[0].text
-        assert solution.source.startswith(f"# Solution {number}")
-        assert solution.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
+        assert heading.source == f"#### Solution {number}"
+        assert heading.metadata == {"jp-MarkdownHeadingCollapsed": True}  # JupyterLab folds what is below
+        assert below is solution and solution.source.startswith(f"# Solution {number}")
+        assert solution.metadata.cellView == "form"  # Colab folds the code
         assert solution.execution_count and solution.outputs
+        following = [cell for cell in notebook.cells[place + 3 :] if cell.cell_type == "markdown"]
+        assert any(cell.source.startswith(("### ", "## ")) for cell in following[:2]), "where folding ends"
 
 
 @each_notebook
