@@ -43,7 +43,7 @@ finally:
 
 def needs_colab(test):
     """Mark what runs in the imitated Colab."""
-    return pytest.mark.slow(pytest.mark.machine(pytest.mark.xdist_group("colab")(test)))
+    return pytest.mark.slow(pytest.mark.machine(test))
 
 
 class Colab:

@@ -22,7 +22,6 @@ from helpers.record import read_record
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.machine,
-    pytest.mark.xdist_group("user"),
     pytest.mark.skipif(os.name == "nt" or not shutil.which("git"), reason="needs make and git"),
 ]
 

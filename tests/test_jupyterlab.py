@@ -181,13 +181,13 @@ def test_runs_and_shows_everything(open_notebook, tmp_path, path):
 
 
 def open_solutions(page):
-    """Even when all cells have run, a solution is hidden until somebody clicks its heading's arrow."""
+    """Even when all cells have run, a solution is hidden until somebody clicks the button for it."""
     solutions = page.locator(".jp-CodeCell", has_text=re.compile("# Solution [0-9]"))
-    arrows = page.locator(".jp-MarkdownHeadingCollapsed .jp-collapseHeadingButton")
-    assert solutions.count() == arrows.count() >= 3
+    buttons = page.locator(".jp-MarkdownHeadingCollapsed .jp-showHiddenCellsButton")
+    assert solutions.count() == buttons.count() >= 3
     assert not any(cell.is_visible() for cell in solutions.all())
-    while arrows.count():
-        arrows.first.click()
+    while buttons.count():
+        buttons.first.click()
     for cell in solutions.all():
         assert cell.locator(".cm-content").is_visible() and cell.locator(".jp-OutputArea-output").count()
 
@@ -215,7 +215,7 @@ def check_drawing(page):
     stroke(page, frame.locator("#pad canvas"), 1)
     assert frame.locator("#answer").text_content() == "1"
     last = page.locator(".jp-CodeCell").last
-    assert "not drawn" in last.locator(".jp-OutputArea-output").inner_text()
+    assert "not drawn" in last.locator(".jp-OutputArea-output").text_content()
     stroke(page, page.locator(".jp-OutputArea-output canvas").last, 3)
     reads = page.locator(".jp-CodeCell", has_text="digit = pad.digit").first
     for cell in (reads, last):
@@ -223,8 +223,8 @@ def check_drawing(page):
         page.keyboard.press("Control+Enter")
         page.wait_for_selector(IDLE, state="detached", timeout=MINUTES)
         page.wait_for_function(FINISHED, timeout=MINUTES)
-    assert last.locator(".jp-OutputArea-output").inner_text().strip() == "read as 3 drawn"
-    assert "Nothing is drawn" not in reads.locator(".jp-OutputArea").inner_text()
+    assert last.locator(".jp-OutputArea-output").text_content().strip() == "read as 3 drawn"
+    assert "Nothing is drawn" not in reads.locator(".jp-OutputArea").text_content()
 
 
 def test_progress_moves_while_a_network_trains(open_notebook):

@@ -1,4 +1,4 @@
-"""The README's two commands on every supported Python at hand, and on other versions of what they need.
+"""The README's two commands on every supported Python at hand, and with other versions of what they need.
 
 Each Python has a fresh machine (see `test_fresh_machine`). The lowest versions that `pyproject.toml`
 allows are tried on the lowest Python, the newest that there are on the highest.
@@ -9,26 +9,41 @@ import sys
 
 import pytest
 
-from tests.test_fresh_machine import QUICK, ROOT, UNIT_TESTS, VERSIONS, Machine, find_pythons
+from tests.test_fresh_machine import QUICK, ROOT, UNIT_TESTS, Machine, find_pythons
 from tools.refresh import tomllib
 
 pytestmark = [pytest.mark.slow, pytest.mark.machine]
 
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
+LOWEST, *BETWEEN, HIGHEST = ("3.10", "3.11", "3.12", "3.13")
 
 
-@pytest.fixture(scope="module", params=[pytest.param(v, marks=pytest.mark.xdist_group(v)) for v in VERSIONS])
-def machine(request):
-    """A fresh machine with one of the Pythons at hand."""
+def machine_with(version):
+    """Yield a fresh machine with a certain Python."""
     pythons = find_pythons()
-    if request.param not in pythons:
-        pytest.skip(f"Python {request.param} is not at hand")
-    machine = Machine(pythons[request.param])
-    machine.version, machine.pythons = request.param, list(pythons)
+    if version not in pythons:
+        pytest.skip(f"Python {version} is not at hand")
+    machine = Machine(pythons[version])
     try:
         yield machine
     finally:
         machine.remove()
+
+
+def try_readme(machine):
+    """Run the tutorial, with few epochs on the sample, and the tests, without what `.ci/run` does itself."""
+    machine.succeed(machine.make("tutorial", f"ARGS={QUICK}"))
+    assert " passed" in machine.succeed(machine.make("test", UNIT_TESTS))
+    assert machine.changed() == ""
+
+
+def install(machine, *options):
+    """Install the project with other versions; show which."""
+    pip = [".venv/bin/python", "-m", "pip"]
+    before = machine.succeed(machine.run(*pip, "freeze"))
+    machine.succeed(machine.run(*pip, "install", "--quiet", *options, "-e", ".[notebook,test]"))
+    after = machine.succeed(machine.run(*pip, "freeze"))
+    print(*sorted(set(after.splitlines()) - set(before.splitlines())), sep="\n")
 
 
 def dependencies():
@@ -37,33 +52,42 @@ def dependencies():
     return [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
 
 
-def install(machine, *options):
-    """Install the project again, other versions included; print the versions that changed."""
-    pip = [".venv/bin/python", "-m", "pip"]
-    before = machine.succeed(machine.run(*pip, "freeze"))
-    machine.succeed(machine.run(*pip, "install", "--quiet", *options, "-e", ".[notebook,test]"))
-    after = machine.succeed(machine.run(*pip, "freeze"))
-    print(*sorted(set(after.splitlines()) - set(before.splitlines())), sep="\n")
+class TestLowestPython:
+    @pytest.fixture(scope="class")
+    def machine(self):
+        yield from machine_with(LOWEST)
+
+    def test_readme(self, machine):
+        try_readme(machine)
+
+    def test_lowest_versions(self, machine):
+        machine.succeed(machine.make(".venv/ready"))
+        lowest = [re.sub(r">=([\d.]+)(,<[\d.]+)?", r"==\1", wanted) for wanted in dependencies()]
+        (machine.home / "lowest.txt").write_text("\n".join(lowest))
+        install(machine, "-c", machine.home / "lowest.txt")
+        try_readme(machine)
 
 
-def test_readme(machine):
-    if machine.version == THIS:
-        pytest.skip("these tests run on it, and test_fresh_machine tries its README")
-    machine.succeed(machine.make("tutorial", f"ARGS={QUICK}"))
-    assert " passed" in machine.succeed(machine.make("test", UNIT_TESTS))
-    assert machine.changed() == ""
+class TestHighestPython:
+    @pytest.fixture(scope="class")
+    def machine(self):
+        yield from machine_with(HIGHEST)
 
+    def test_readme(self, machine):
+        try_readme(machine)
 
-@pytest.mark.parametrize("versions", ["lowest", "newest"])
-def test_other_versions(machine, versions):
-    if machine.version != (machine.pythons[0] if versions == "lowest" else machine.pythons[-1]):
-        pytest.skip(f"the {versions} versions are tried on another Python")
-    machine.succeed(machine.make(".venv/ready"))
-    if versions == "lowest":
-        lowest = machine.home / "lowest.txt"
-        lowest.write_text("\n".join(re.sub(r">=([\d.]+)(,<[\d.]+)?", r"==\1", d) for d in dependencies()))
-        install(machine, "-c", lowest)
-    else:
+    def test_newest_versions(self, machine):
+        machine.succeed(machine.make(".venv/ready"))
         install(machine, "--upgrade", "--upgrade-strategy", "eager")
-    machine.succeed(machine.make("tutorial", f"ARGS={QUICK}"))
-    assert " passed" in machine.succeed(machine.make("test", UNIT_TESTS))
+        try_readme(machine)
+
+
+class TestOtherPythons:
+    @pytest.fixture(scope="class", params=BETWEEN)
+    def machine(self, request):
+        if request.param == THIS:
+            pytest.skip("these tests run on it, and test_fresh_machine tries its README")
+        yield from machine_with(request.param)
+
+    def test_readme(self, machine):
+        try_readme(machine)
