@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from conftest import make_arrays
 
 from helpers import data
 from helpers.data import ARRAYS, IDX_FILES, DownloadError, load_mnist
 from helpers.errors import DataError
+from tests.conftest import make_arrays
 
 FULL_MNIST = os.environ.get("MNIST_PATH")  # read before `offline` hides it
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

@@ -20,7 +20,6 @@ import nbformat
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import make_arrays
 from playwright.sync_api import Error, sync_playwright
 from scipy import ndimage
 from skimage.morphology import skeletonize
@@ -33,6 +32,7 @@ from helpers.models import build_reference_model
 from helpers.pad import Pad
 from helpers.preprocessing import scale
 from helpers.training import Recipe, train
+from tests.conftest import make_arrays
 from tools import refresh
 
 pytestmark = pytest.mark.filterwarnings(

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_arrays
 
 from helpers import evaluation
 from helpers.evaluation import (
@@ -16,6 +15,7 @@ from helpers.evaluation import (
     wilson_interval,
 )
 from helpers.preprocessing import scale
+from tests.conftest import make_arrays
 
 # An asymmetric example: class a is read as b twice, b as a never, b as c once.
 NAMES = ("a", "b", "c")

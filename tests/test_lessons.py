@@ -15,13 +15,13 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_arrays
 from scipy.stats import binomtest
 
 from helpers.data import Dataset
 from helpers.evaluation import mean_interval
 from helpers.parameters import PARAMETERS
 from helpers.plots import BLUE, GRAY, ORANGE, draw_digits
+from tests.conftest import make_arrays
 
 PATHS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 CELLS = {

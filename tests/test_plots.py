@@ -8,12 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_arrays
 from matplotlib.colors import to_rgb
 from PIL import Image
 
 from helpers import plots
 from helpers.evaluation import confusion_table
+from tests.conftest import make_arrays
 
 HISTORY = {
     "accuracy": [0.9, 0.95, 0.97],

@@ -14,7 +14,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import make_arrays
 
 from helpers import folders, storage, training
 from helpers.data import Dataset
@@ -22,6 +21,7 @@ from helpers.errors import StorageError
 from helpers.models import build_reference_model
 from helpers.storage import load_or_train, model_key, training_seconds
 from helpers.training import Recipe
+from tests.conftest import make_arrays
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
 
@@ -357,7 +357,7 @@ def test_error_in_training_frees_the_lock(monkeypatch, tiny, folder, trained):
 CHILD = """
 import os, signal, time
 from pathlib import Path
-from conftest import make_arrays
+from tests.conftest import make_arrays
 from helpers import storage, training
 from helpers.data import Dataset
 from helpers.models import build_reference_model

@@ -8,7 +8,6 @@ import numpy as np
 import papermill
 import pytest
 import yaml
-from conftest import make_arrays
 
 from helpers import record
 from helpers.batch import make_plan
@@ -17,6 +16,7 @@ from helpers.models import NETWORKS
 from helpers.parameters import PARAMETERS
 from helpers.storage import load_or_train
 from helpers.training import Recipe, split_validation
+from tests.conftest import make_arrays
 
 STUDY = Path(__file__).resolve().parent.parent / "tools" / "study.ipynb"
 

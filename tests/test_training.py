@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import make_arrays
 
 from helpers import training
 from helpers.data import Dataset
 from helpers.models import build_model, build_reference_model
 from helpers.preprocessing import one_hot, scale
 from helpers.training import FusedAdam, Recipe, batches, choose_precision, split_validation, train
+from tests.conftest import make_arrays
 
 RECIPE = Recipe(epochs=2, batch_size=8, validation_split=0.2, precision="float32")
 
