@@ -3,6 +3,7 @@
 After each fault the same command works, and ends with exactly the result of an undisturbed run.
 """
 
+import functools
 import json
 import os
 import signal
@@ -139,7 +140,8 @@ def test_kernel_killed_in_training(notebook, undisturbed, tmp_path):
 @pytest.mark.parametrize("way", [papermill, batch])
 def test_ctrl_c_in_training(notebook, undisturbed, tmp_path, way):
     output = tmp_path / "small.ipynb"
-    process = start(way(notebook, output), tmp_path)
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background does not
+    process = start(way(notebook, output), tmp_path, preexec_fn=heed)
     wait_for_training(process, tmp_path / "runs")
     processes = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     os.killpg(process.pid, signal.SIGINT)
