@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from tests.test_fresh_machine import QUICK, ROOT, UNIT_TESTS, Machine, find_pythons
+from tests.test_fresh_machine import QUICK, ROOT, UNIT_TESTS, VERSIONS, Machine, find_pythons
 from tools.refresh import tomllib
 
 pytestmark = [pytest.mark.slow, pytest.mark.machine]
 
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
-LOWEST, *BETWEEN, HIGHEST = ("3.10", "3.11", "3.12", "3.13")
+LOWEST, *BETWEEN, HIGHEST = VERSIONS
 
 
 def machine_with(version):
