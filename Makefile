@@ -57,7 +57,7 @@ lab: .venv/ready
 # Every way in, which takes longer: notebooks in a real browser, Colab, fresh machines, faults.
 check: .venv/ready
 	$(BIN)/python -m pytest -m "slow and not machine"
-	$(BIN)/python -m pytest -m machine -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m machine -n 2 --dist loadscope
 
 # Execute the committed notebooks again on the full MNIST and compare with their stored outputs.
 verify: .venv/ready

@@ -245,19 +245,23 @@ def start_cluster(folder, workers):
     about = folder / "scheduler.json"
     scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     worker = ["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", *options, "--scheduler-file", str(about)],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-        )
-        for options in [scheduler, *workers * [worker]]
-    ]
-    while not about.exists() and processes[0].poll() is None:
-        time.sleep(0.05)
-    return json.loads(about.read_text())["address"], processes
+    with open(folder / "output", "w") as output:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", *options, "--scheduler-file", str(about)],
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdout=output,
+                stderr=output,
+                cwd=folder,
+            )
+            for options in [scheduler, *workers * [worker]]
+        ]
+    while processes[0].poll() is None:
+        try:
+            return json.loads(about.read_text())["address"], processes
+        except (OSError, ValueError):  # not there, or not yet whole
+            time.sleep(0.05)
+    raise RuntimeError((folder / "output").read_text())
 
 
 def stop(processes):
