@@ -192,7 +192,7 @@ def test_read_only_checkout(user):
     assert "no parameter `sede`" in done.stdout, "it went past the folder"
 
 
-def test_full_data_from_a_file_and_from_the_cache(user):
+def test_full_data_from_a_file(user):
     if not full_data():
         pytest.skip("the full data is not at hand")
     shutil.copy(full_data(), user.home / "mnist.npz")
@@ -202,12 +202,6 @@ def test_full_data_from_a_file_and_from_the_cache(user):
     user.succeed(user.batch("01_loading", "05_evaluation", results, "-p", "epochs", "1", **variables))
     for name in ("01_loading", "05_evaluation"):
         assert read_record(results / f"{name}.ipynb")["data"] == "MNIST"
-
-    cache = user.home / ".keras" / "datasets" / "mnist.npz"  # where Keras keeps what it downloads
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    (user.home / "mnist.npz").rename(cache)
-    user.succeed(user.batch("01_loading", user.home / "cached"))
-    assert read_record(user.home / "cached" / "01_loading.ipynb")["data"] == "MNIST"
 
 
 def test_read_only_checkout_that_was_never_set_up():

@@ -5,6 +5,7 @@ sample, with all other parameters at their defaults. To see the pictures, name a
 environment variable ``LAB_PICTURES``.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -95,7 +96,7 @@ def address(folder, server, log):
     end = time.monotonic() + 120
     while time.monotonic() < end and server.poll() is None:
         for file in folder.glob("jpserver-*.json"):
-            if "Jupyter Server" in log.read_text():
+            with contextlib.suppress(ValueError):  # not yet whole
                 return json.loads(file.read_text())["url"]
         time.sleep(0.1)
     raise RuntimeError(log.read_text()[-3000:])
