@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from tests.test_fresh_machine import QUICK, ROOT, UNIT_TESTS, VERSIONS, Machine, find_pythons
-from tools.refresh import tomllib
+from tests.test_fresh_machine import QUICK, UNIT_TESTS, VERSIONS, Machine, find_pythons
+from tests.test_structure import dependencies
 
 pytestmark = [pytest.mark.slow, pytest.mark.machine]
 
@@ -44,12 +44,6 @@ def install(machine, *options):
     machine.succeed(machine.run(*pip, "install", "--quiet", *options, "-e", ".[notebook,test]"))
     after = machine.succeed(machine.run(*pip, "freeze"))
     return sorted(set(after.splitlines()) - set(before.splitlines()))
-
-
-def dependencies():
-    """Return what the project and its tests depend on, as written in `pyproject.toml`."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
 
 
 class TestLowestPython:

@@ -407,15 +407,19 @@ def test_conda_installs_the_same_versions():
     assert pip == ["-c constraints.txt", "-e .[notebook,test]"]
 
 
+def dependencies():
+    """Return what the project and its tests depend on, as written in `pyproject.toml`."""
+    project = refresh.tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+
+
 def test_every_dependency_has_an_exact_version():
     pinned = set(
         re.findall(
             r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.MULTILINE
         )
     )
-    project = refresh.tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
-    assert {re.match(r"[\w.-]+", line)[0] for line in wanted} <= pinned
+    assert {re.match(r"[\w.-]+", line)[0] for line in dependencies()} <= pinned
 
 
 AMERICAN = {
