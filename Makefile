@@ -1,4 +1,4 @@
-# make tutorial · test · lab · check · verify · refresh · study   (see README.md)
+# make tutorial · test · lab · book · check · verify · refresh · study   (see README.md)
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -19,7 +19,7 @@ RUNS := "$${MNIST_RUNS:-runs}"
 # Stop with one sentence if a folder cannot be written to. $(call writable,FOLDER,WHAT TO DO)
 writable = @mkdir -p $(1) 2>/dev/null && test -w $(1) || { echo $(1)" cannot be written to; $(2)." >&2; exit 1; }
 
-.PHONY: tutorial test lab check verify refresh study constraints again
+.PHONY: tutorial test lab book check verify refresh study constraints again
 .DELETE_ON_ERROR:
 
 # The virtual environment, made again when what it should hold changes or PYTHON names another.
@@ -32,7 +32,7 @@ endif
 	$(call writable,"$$PWD",copy this project to a folder of your own)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else "This tutorial needs Python 3.10 to 3.13, and $(PYTHON) is %d.%d; run make with PYTHON=python3.12, for example." % v)'
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook,book,test]'
 	printf '%s\n' '$(PYTHON)' > .venv/made-with
 	touch $@
 
@@ -53,6 +53,12 @@ lab: .venv/ready
 	  '"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
 	  > .venv/share/jupyter/lab/settings/overrides.json # Markdown opens rendered, so that its links work; no question about news
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/README.md
+
+# The course as a website, from the committed notebooks, in runs/book/ (or BOOK=FOLDER).
+BOOK ?= runs/book
+book: .venv/ready
+	$(BIN)/python -m sphinx -q -W --keep-going -c tools/book . $(BOOK)
+	@echo "Open $(BOOK)/index.html in a browser."
 
 # Every way in, which takes longer: notebooks in a real browser, Colab, fresh machines, faults.
 check: .venv/ready

@@ -1,0 +1,132 @@
+"""The course as a website: `make book` builds it from the committed notebooks, README and glossary.
+
+Nothing is executed. While Sphinx reads a source, `prepare` adapts what it holds for other readers:
+solutions fold, figures keep the text for those who cannot see them, the page to draw on opens.
+"""
+
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+
+from docutils import nodes
+from latex2mathml.converter import convert
+
+ROOT = Path(__file__).resolve().parents[2]
+address = re.search(r'^Repository = "(.+?)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[1]
+
+project = "MNIST, step by step"
+html_title = project
+html_show_copyright = False
+html_show_sphinx = False
+html_copy_source = False
+html_use_index = False
+
+root_doc = "README"
+texts = [name for name in ("GLOSSARY", "CHANGELOG", "CONTRIBUTING") if (ROOT / f"{name}.md").exists()]
+include_patterns = ["README.md", *(f"{name}.md" for name in texts), "notebooks/*.ipynb"]
+html_extra_path = ["../../figures/draw_a_digit.html"]
+html_favicon = "static/icon.svg"
+html_static_path = ["static"]
+html_css_files = ["book.css"]
+
+extensions = ["myst_nb"]
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_code_prompt_show = "Show the {type}"
+nb_code_prompt_hide = "Hide the {type}"
+html_math_renderer = "mathml"  # see the end of this file
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4  # links such as #course-map lead where they lead on GitHub
+suppress_warnings = ["mystnb.unknown_mime_type", "mystnb.mime_priority", "myst.header"]
+
+html_context = {"default_mode": "auto"}
+html_theme = "sphinx_book_theme"
+html_theme_options = {
+    "repository_url": address,
+    "repository_branch": "main",
+    "use_repository_button": True,
+    "use_issues_button": True,
+    "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+    "show_toc_level": 2,
+    "navbar_persistent": [],  # one search box, beside the contents
+    "home_page_in_toc": False,
+}
+
+CONTENTS = """
+```{{toctree}}
+:hidden:
+:caption: {caption}
+
+{pages}
+```
+"""
+
+
+def prepare(app, name, content):
+    """Adapt the text of one source, in place."""
+    if name.startswith("notebooks/"):
+        content[0] = json.dumps(prepare_notebook(json.loads(content[0])))
+        return
+    page = prepare_links(content[0])
+    if name == root_doc:
+        lessons = [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+        for caption, pages in (("The course", lessons), ("More", texts)):
+            page += CONTENTS.format(caption=caption, pages="\n".join(pages))
+    content[0] = page
+
+
+def prepare_links(text):
+    """Return Markdown whose links lead somewhere on the website, and load nothing from elsewhere."""
+    text = re.sub(r"!\[(Open in Colab)\]\([^)]+\)", r"\1", text)  # the badge
+    text = re.sub(
+        r"\[([^]]+)\]\((?:\.\./)?figures/draw_a_digit\.html\)",
+        lambda link: (
+            f'<a href="{"../" if "../" in link[0] else ""}draw_a_digit.html">{link[1].strip("`")}</a>'
+        ),
+        text,
+    )
+    return re.sub(r"\]\((?:\.\./)?((?:tools|tests|helpers|\.github)/)", rf"]({address}/blob/main/\1", text)
+
+
+def prepare_notebook(notebook):
+    """Return a notebook with solutions to unfold and figures with their alternative texts."""
+    for cell in notebook["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "markdown":
+            cell["source"] = prepare_links("".join(cell["source"]))
+        if "solution" in tags:
+            tags.append("hide-cell")
+        for output in cell.get("outputs", []):
+            about = output.get("metadata", {}).get("image/png", {})
+            if "alt" in about:
+                picture = "".join(output["data"]["image/png"]).strip()
+                output["data"] = {
+                    "text/html": f'<img alt="{html.escape(about["alt"])}" width="{about["width"]}" '
+                    f'src="data:image/png;base64,{picture}">'
+                }
+    return notebook
+
+
+def write_formula(translator, node):
+    """Write a formula as MathML, which browsers draw by themselves, without a script."""
+    if isinstance(node, nodes.math):
+        translator.body.append(convert(node.astext()))
+    else:  # in a box that scrolls, by keyboard too
+        formula = convert(node.astext(), display="block")
+        translator.body.append(f'<div class="formula" tabindex="0">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def write_index(app, error):
+    """Let the address of the folder lead to the README."""
+    if not error:
+        shutil.copy(Path(app.outdir, f"{root_doc}.html"), Path(app.outdir, "index.html"))
+
+
+def setup(app):
+    """Connect the functions above to Sphinx."""
+    app.connect("source-read", prepare)
+    app.connect("build-finished", write_index)
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
