@@ -294,7 +294,7 @@ def _reason(error):
     from requests import exceptions
 
     text, online = str(error), "connect to the internet"
-    if "407" in text:
+    if re.search("^407 |failed: 407", text):
         cure = "set HTTPS_PROXY to http://NAME:PASSWORD@HOST:PORT"
         return "the proxy asks for a name and a password (407)", cure
     if isinstance(error, exceptions.ProxyError):
