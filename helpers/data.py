@@ -146,14 +146,18 @@ class DownloadError(DataError):
 
 
 def _load_full_mnist():
-    from helpers import own_data
+    source = os.environ.get("MNIST_PATH")
+    if source:
+        from helpers import own_data
 
-    path = os.environ.get("MNIST_PATH")
-    what = f"MNIST_PATH ({path})" if path else "the downloaded MNIST"
-    path = _existing(path) if path else _download("mnist.npz", f"sha256:{MNIST_FILE_SHA256}")
-    if path is None:
-        raise DataError(f"{what} does not exist; correct the path or unset it.")
-    arrays, _ = own_data.read(path, what)
+        what, path = f"MNIST_PATH ({source})", _existing(source)
+        if path is None:
+            raise DataError(f"{what} does not exist; correct the path or unset it.")
+        arrays, _ = own_data.read(path, what)
+    else:
+        what, path = "the downloaded MNIST", _download("mnist.npz", f"sha256:{MNIST_FILE_SHA256}")
+        with np.load(path) as file:
+            arrays = {key: file[key] for key in ARRAYS}
     for key in ARRAYS:
         if _sha256(arrays[key]) != MNIST_SHA256[key]:
             raise DataError(

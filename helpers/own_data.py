@@ -115,7 +115,7 @@ def _read_npz(path, what, done):
             if set(found) not in ({*ARRAYS}, {"x_all", "y_all"}) or any(len(n) > 1 for n in found.values()):
                 raise DataError(
                     f"{what} lacks the array {lacking[0]} (it has {', '.join(file.files) or 'none'}); "
-                    f"save all four: {SAVE}."
+                    f"unzip it if it is an archive, or save all four: {SAVE}."
                 )
             done.append("took " + ", ".join(f"{name} as {key}" for key, (name,) in found.items()))
         arrays = {key: np.asarray(file[name]) for key, (name,) in found.items()}
@@ -142,7 +142,7 @@ def _read_csv(paths, what, done):
                 f"({path.name} is truncated, or of another format); download or save it again."
             )
         words = sum(not re.fullmatch(r"[-+.\deE]+", field) for field in fields)
-        header = 0 if words > 1 or fields[-1] == str(int(fields[-2]) + 1) in ("783", "784") else None
+        header = 0 if words > 1 or fields[-1] in ("783", "784") else None  # no pixel is brighter than 255
         table = pd.read_csv(io.BytesIO(content), sep=separator, header=header, encoding="utf-8-sig")
         table = table.loc[:, [not str(name).startswith("Unnamed") for name in table]]  # numbers of rows
         if table.shape[1] != 785 or table.isna().any(axis=None):
@@ -161,37 +161,34 @@ def _read_csv(paths, what, done):
 
 
 def _read_folder(folder, what, done):
-    inside = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
-    files = {path.name: path for path in inside if path.is_file()}
-    folders = {path.name.lower(): path for path in inside if path.is_dir()}
+    files = {path.name: path for path in _visible(folder) if path.is_file()}
+    folders = {path.name.lower(): path for path in _visible(folder) if path.is_dir()}
     names = None
     if "class_names.txt" in files:
         lines = files["class_names.txt"].read_text(encoding="utf-8-sig").splitlines()
         names = tuple(line.strip() for line in lines if line.strip())
     idx = _by_words(name for name in files if "ubyte" in name)
-    arrays = [path for name, path in files.items() if name.endswith(".npz")]
+    npz = [path for name, path in files.items() if name.endswith(".npz")]
     tables = [path for name, path in files.items() if re.search(r"\.csv(\.gz)?$", name)]
     tables = [path for word in ("train", "test") for path in tables if word in path.name] or tables
-    pair = [
-        path for words in (("train", "training"), ("test", "testing")) for path in map(folders.get, words)
-    ]
-    pair = [path for path in pair if path]
+    parts = (("train", "train"), ("training", "train"), ("test", "test"), ("testing", "test"))
+    parts = {part: folders[name] for name, part in parts if name in folders}
+    own_names = None
     if idx:
         sets = {re.split("train|test|t10k", name)[0] for same in idx.values() for name in same}
-        lacking = [key for key in ARRAYS if key not in idx]
+        lacking = [IDX_FILES[key] for key in ARRAYS if key not in idx]
         if lacking or len(sets) > 1:
-            file = IDX_FILES[lacking[0]] if lacking else ""
-            problem = f"has no file {file} or {file}.gz" if lacking else "has several sets of IDX files"
-            raise DataError(f"{what} {problem}; keep the four files of one set in a folder.")
-        return {key: read_idx(files[idx[key][0]], done) for key in ARRAYS}, names
-    if len(arrays) == 1:
-        done.append(f"read {arrays[0].name}")
-        arrays, own_names = _read_npz(arrays[0], what, done)
+            problem = f"has no file {lacking[0]} or {lacking[0]}.gz" if lacking else "has several sets"
+            raise DataError(f"{what} {problem}; keep the four files of one set of IDX files in a folder.")
+        arrays = {key: read_idx(files[idx[key][0]], done) for key in ARRAYS}
+    elif len(npz) == 1:
+        done.append(f"read {npz[0].name}")
+        arrays, own_names = _read_npz(npz[0], what, done)
     elif len(tables) in (1, 2):
-        arrays, own_names = _read_csv(tables, what, done), None
-    elif len(pair) == 2:
-        arrays, own_names = _read_pictures(dict(zip(("train", "test"), pair)), done)
-    elif sum(any(map(_is_picture, path.rglob("*"))) for path in folders.values()) > 1:
+        arrays = _read_csv(tables, what, done)
+    elif len(parts) == 2:
+        arrays, own_names = _read_pictures(parts, done)
+    elif sum(any(map(_is_picture, _visible(path))) for path in folders.values()) > 1:
         arrays, own_names = _read_pictures({"all": folder}, done)
     elif len(folders) == 1:
         (only,) = folders.values()
@@ -199,14 +196,19 @@ def _read_folder(folder, what, done):
         arrays, own_names = _read_folder(only, what, done)
     else:
         raise DataError(
-            f"{what} holds nothing that can be read ({', '.join(path.name for path in inside[:5])}); give "
+            f"{what} holds nothing that can be read ({', '.join([*files, *folders][:5])}); give "
             "one .npz or CSV file, four IDX files named as MNIST's, or a folder of pictures for each class."
         )
     return arrays, names or own_names
 
 
+def _visible(folder):
+    """Return what is in a folder, sorted, without what editors, Jupyter and Macs leave there."""
+    return sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name != "__MACOSX")
+
+
 def _is_picture(path):
-    return path.suffix.lower() in PICTURES and path.name[0] != "."
+    return path.suffix.lower() in PICTURES
 
 
 def _read_pictures(parts, done):
@@ -214,22 +216,19 @@ def _read_pictures(parts, done):
     from PIL import Image
     from tqdm import tqdm
 
-    inside = {path for folder in parts.values() for path in folder.iterdir() if path.is_dir()}
-    classes = {path.name for path in inside if path.name[0] not in "._"}
+    classes = {path.name for folder in parts.values() for path in _visible(folder) if path.is_dir()}
     classes = sorted(classes, key=lambda name: (int(name) if name.isdecimal() else -1, name))
     arrays, sizes = {}, []
     for part, folder in parts.items():
-        found = [
-            (label, path)
-            for label, name in enumerate(classes)
-            for path in sorted(filter(_is_picture, (folder / name).rglob("*")))
-        ]
+        found = []
+        for label, place in enumerate(folder / name for name in classes):
+            found += [(label, p) for p in (_visible(place) if place.is_dir() else ()) if _is_picture(p)]
         images = np.empty((len(found), 28, 28), np.uint8)
-        for i, (_, path) in enumerate(tqdm(found, "reading pictures", delay=2, file=sys.stderr)):
+        for image, (_, path) in zip(images, tqdm(found, "reading pictures", delay=2, file=sys.stderr)):
             try:
                 with Image.open(path) as picture:
                     sizes.append(picture.size)
-                    images[i] = _gray(picture)
+                    image[:] = _gray(picture)
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise DataError(f"{path} is no picture that can be read ({error}); save it again.") from None
         arrays |= {f"x_{part}": images, f"y_{part}": np.array([label for label, _ in found])}

@@ -499,6 +499,12 @@ def test_pictures_of_another_size_are_resized_and_said(tmp_path, digits, capsys)
     assert "resized 300 of them to 28×28" in capsys.readouterr().out
 
 
+def test_a_folder_without_pictures_is_a_class_without_images(tmp_path, digits):
+    folder = save_pictures(tmp_path / "own", digits["x_train"], digits["y_train"])
+    (folder / "_other").mkdir()
+    assert "without an image of class 0 (_other)" in refusal(folder)
+
+
 def test_damaged_picture_is_named(tmp_path, digits):
     folder = save_pictures(tmp_path / "own", digits["x_train"], digits["y_train"])
     path = next((folder / "7").iterdir())
