@@ -18,6 +18,7 @@ from helpers.data import ARRAYS, DIGITS, IDX_FILES, UNPRINTABLE, Dataset, load_m
 from helpers.errors import DataError, shown
 from helpers.preprocessing import SHUFFLE, in_order
 
+LEAST_INK = 0.02  # of the pixels: in MNIST, 13 % are above 127, and the cast of x / 255 leaves 0.7 %
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # what Keras's image_dataset_from_directory reads
 SAVE = 'np.savez_compressed("own.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)'
 PICKLE = (
@@ -262,9 +263,7 @@ def read_idx(path: Path, done: list | None = None) -> np.ndarray:
                 done.append("unzipped what is gzipped, whatever the names say")
             start = file.read(4)
             if len(start) < 4 or start[:3] != b"\0\0\x08":
-                raise DataError(
-                    f"{path.name} is no IDX file of unsigned bytes; download it again, or save it as one."
-                )
+                raise DataError(f"{path.name} is no IDX file of bytes; download it again, or save it as one.")
             sizes = file.read(4 * start[3])
             if len(sizes) < 4 * start[3]:
                 raise DataError(f"{path.name} is damaged within its header; download or save it again.")
@@ -294,7 +293,7 @@ def _tidy_images(x, done):
         x = x[..., 0]
     if x.shape[1:] != (28, 28) and [side for side in x.shape[1:] if side != 1] in ([784], [28, 28]):
         done.append(f"reshaped images from (n, {', '.join(map(str, x.shape[1:]))}) to (n, 28, 28)")
-        x = x.reshape(len(x), 28, 28)
+        x = x.reshape(-1, 28, 28)
     if x.dtype.kind not in "buif" or x.size == 0:
         return x
     low, high = x.min(), x.max()
@@ -306,11 +305,6 @@ def _tidy_images(x, done):
         done.append(f"made pixels uint8 from {x.dtype}")
         return x.astype(np.uint8)
     return x
-
-
-LEAST_INK = (
-    0.02  # MNIST's images divided by 255 and made uint8 are 1 in 0.7 % of the pixels, with x > 127 in 13 %
-)
 
 
 def _light_ink(images, done):
@@ -411,14 +405,14 @@ def _image_faults(x):
         yield f"of type {x.dtype}", "save the pixels as uint8, from 0 to 255"
     elif x.size and not np.isfinite(x).all():
         yield "with pixels that are no number", "save np.nan_to_num(x)"
-    elif x.size and x.dtype != np.uint8:
-        scaled = "save np.uint8(np.rint(255.0 * (x - x.min()) / (x.max() - x.min())))"
-        yield f"of type {x.dtype} with pixels from {x.min():g} to {x.max():g}", scaled
-    elif x.size and x.max() == 1:
+    elif x.size and x.dtype.kind in "ui" and (x.min(), x.max()) == (0, 1):
         yield (
             "with pixels 0 and 1 only, nearly all of them 0, as a cast of x / 255 to uint8 leaves",
             "save np.uint8(np.rint(255 * x)) of the x before the cast",
         )
+    elif x.size and x.dtype != np.uint8:
+        scaled = "save np.uint8(np.rint(255.0 * (x - x.min()) / (x.max() - x.min())))"
+        yield f"of type {x.dtype} with pixels from {x.min():g} to {x.max():g}", scaled
     if x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) == 0:
         cure = "resize the images to 28×28 pixels and save them as (number of images, 28, 28)"
         code = ': np.stack([PIL.Image.fromarray(image).convert("L").resize((28, 28)) for image in x])'

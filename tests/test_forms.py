@@ -127,9 +127,9 @@ def test_what_needs_only_another_shape_or_type_is_read(save, digits, form, capsy
     assert said in out and out.count("\n") == 1 and err == ""
 
 
-@pytest.mark.parametrize("form", ["as it is", "inverted", "halves"])
+@pytest.mark.parametrize("form", ["as it is", "inverted", "truth values"])
 def test_binary_images_become_black_and_white(save, digits, form, capsys):
-    binary = images(lambda x: (x > 127).astype(bool if form == "halves" else np.uint8), digits)
+    binary = images(lambda x: (x > 127).astype(bool if form == "truth values" else np.uint8), digits)
     given = images(lambda x: 1 - x, binary) if form == "inverted" else binary
     assert_holds(load_mnist(save(given)), images(lambda x: x.astype(np.uint8) * 255, binary))
     assert "by 255" in capsys.readouterr().out
@@ -193,8 +193,9 @@ def test_one_pair_of_arrays_is_split(save, digits, capsys):
 # Pixels that cannot be right
 
 
-def test_pixels_scaled_and_cast_are_refused_with_the_cure(save, digits):
-    message = refusal(save(images(lambda x: (x / 255).astype(np.uint8), digits)))
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_pixels_scaled_and_cast_are_refused_with_the_cure(save, digits, kind):
+    message = refusal(save(images(lambda x: (x / 255).astype(kind), digits)))
     assert message.count("x_train") == message.count("x_test") == 1
     assert "np.uint8(np.rint(255 * x))" in message
 
