@@ -232,7 +232,7 @@ def test_images_of_another_size_are_refused_in_one_sentence(place, tmp_path):
         notebook, output, "-p", "dataset", str(tmp_path / "large.npz"), runs=tmp_path / "runs"
     )
     assert result.returncode != 0
-    assert "x_train has the shape (600, 32, 32); resize the images to 28×28 pixels" in result.stderr
+    assert "x_train of the shape (600, 32, 32); resize the images to 28×28 pixels" in result.stderr
     cells = nbformat.read(output, as_version=4).cells
     errors = [o for cell in cells for o in cell.get("outputs", []) if o.output_type == "error"]
     assert [len(error.traceback) for error in errors] == [1]
