@@ -8,7 +8,7 @@ const POOLED = 13; // side of the first convolution's maps after pooling
 
 // ---------------------------------------------------------------- the network
 
-/** Read the numbers that helpers/draw.py wrote: scales and biases, kernels, test images. */
+/** Read the numbers that page.py wrote: scales and biases, kernels, test images. */
 function readNumbers(base64, classes) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   let offset = 0;
