@@ -11,11 +11,13 @@ from pathlib import Path
 import helpers.quiet  # isort: skip (must come before Keras)
 
 import keras
+import numpy as np
 
-from helpers.data import load_mnist
+from helpers.data import Dataset, load_mnist
 from helpers.draw.page import PageError, build_page
-from helpers.errors import TutorialError
+from helpers.errors import TutorialError, shown
 from helpers.folders import write
+from helpers.storage import ABOUT, read_about
 
 
 def main(arguments=None):
@@ -23,15 +25,47 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m helpers.draw", description=__doc__.split("\n")[0])
     parser.add_argument("model", help="a reference network, as a .keras file")
     parser.add_argument("page", help="the HTML file to write")
-    parser.add_argument("--dataset", default="sample", help="where the class names and test images are from")
+    parser.add_argument(
+        "--dataset", help="the data that the network was trained on: the page shows test images"
+    )
     options = parser.parse_args(arguments)
     try:
-        write(build_page(read_model(options.model), load_mnist(options.dataset)), options.page)
+        model = read_model(options.model)
+        write(build_page(model, read_data(options.model, options.dataset)), options.page)
     except TutorialError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Open {options.page} in a browser.")
     return 0
+
+
+def read_data(path, dataset):
+    """Return the data that a network was trained on; without its images if `dataset` is None.
+
+    Raises:
+        PageError: the network was trained on other data, or its file does not say on which.
+    """
+    try:
+        about = read_about(path)
+        names = None if about is None else tuple(str(name) for name in about["class_names"])
+        name, fingerprint = ("", "") if about is None else (str(about["data"]), str(about["fingerprint"]))
+    except (zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+        raise PageError(f"{path} is damaged ({ABOUT}: {error}); save the model again.") from None
+    if dataset is None:
+        if names is None:
+            raise PageError(
+                f"{path} does not say which data it was trained on; name them with `--dataset`, or save the "
+                "model with `helpers.storage.save_model`, which writes it down."
+            )
+        images, labels = np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8)
+        return Dataset(images, labels, images, labels, name=name, class_names=names)
+    data = load_mnist(dataset)
+    if names is not None and data.fingerprint != fingerprint:
+        raise PageError(
+            f"{path} was trained on other data than {shown(dataset)}, namely {shown(name)}; give those as "
+            "`--dataset`, or leave it out for a page without test images."
+        )
+    return data
 
 
 def read_model(path):

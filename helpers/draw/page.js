@@ -486,7 +486,8 @@ function repaint() {
 const pad = createPad(byId("pad"), showAnswer, document);
 darkMode.addEventListener("change", repaint);
 readColors();
-pad.showImage(gallery[0].pixels);
+pad.showImage(gallery[0]?.pixels ?? new Uint8Array(SIDE * SIDE));
+if (gallery.length === 0) document.querySelector(".gallery").remove();
 const strongest = state.maps[0].indexOf(Math.max(...state.maps[0])); // a pixel worth a look
 const [place, strongestMap] = [Math.floor(strongest / 32), strongest % 32];
 choose(0, strongestMap, place % 26, Math.floor(place / 26));

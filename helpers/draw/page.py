@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from IPython.display import display
 
-from helpers.data import DIGITS
+from helpers.data import DIGITS, Dataset
 from helpers.errors import TutorialError
 from helpers.evaluation import predict
 from helpers.models import build_reference_model
@@ -29,13 +29,13 @@ class PageError(TutorialError):
     """A model cannot be made into a page."""
 
 
-def build_page(model, data):
+def build_page(model: keras.Model, data: Dataset) -> str:
     """Return a page on which the network reads what is drawn.
 
     Args:
         model: a trained reference network (`helpers.models.build_reference_model`) with any number
             of classes and any dropout.
-        data: a `helpers.data.Dataset`: its class names, and test images for the gallery.
+        data: a `helpers.data.Dataset`: its class names, and test images for the gallery, if it has any.
 
     Returns:
         The HTML text; the same for the same model and data.
@@ -45,7 +45,9 @@ def build_page(model, data):
             weights that are no numbers.
     """
     _check(model, data)
-    chosen, hard = _choose_images(predict(model, data.x_test), data.y_test)
+    chosen, hard = [], []
+    if len(data.x_test) > 0:
+        chosen, hard = _choose_images(predict(model, data.x_test), data.y_test)
     description = {
         "classes": data.class_names,
         "images": [{"label": int(data.y_test[i]), "hard": bool(h)} for i, h in zip(chosen, hard)],
@@ -55,7 +57,7 @@ def build_page(model, data):
         "TITLE": "Draw a digit" if data.class_names == DIGITS else "Draw something to read",
         "PAD_STYLE": (HERE / "pad.css").read_text(encoding="utf-8"),
         "FOOTER": f"{model.count_params():,} trained numbers, kept here with 16 bits each. "
-        f"Test images: {html.escape(data.name)}.",
+        f"Data: {html.escape(data.name)}.",
         "DESCRIPTION": json.dumps(description).replace("<", "\\u003c"),  # no name may end the script
         "NUMBERS": base64.b64encode(numbers).decode(),
         "PAD_SCRIPT": (HERE / "pad.js").read_text(encoding="utf-8"),
@@ -129,7 +131,7 @@ def _choose_images(probabilities, labels):
     return [*ordinary, *hard], [False] * len(ordinary) + [True] * len(hard)
 
 
-def show_page(page, alt, name=None):
+def show_page(page: str, alt: str, name: str | None = None) -> None:
     """Display a page inside a notebook, in a frame of its own that can reach nothing outside it.
 
     Args:
