@@ -702,9 +702,10 @@ def test_fits_a_phone_with_text_of_any_size(open_page, tmp_path, names):
 
 
 def test_the_readers_text_size_counts(page):
-    before = page.locator(".note").first.bounding_box()["height"]
+    size = "parseFloat(getComputedStyle(document.querySelector('.lead')).fontSize)"
+    before = page.evaluate(size)
     page.context.new_cdp_session(page).send("Page.setFontSizes", {"fontSizes": {"standard": 32}})
-    assert page.locator(".note").first.bounding_box()["height"] > 1.5 * before
+    assert page.evaluate(f"[{size}, parseFloat(getComputedStyle(document.body).fontSize)]") == [2 * before, 32]
 
 
 def test_says_why_it_does_nothing_without_scripts(open_page, built):
@@ -747,7 +748,10 @@ def test_the_network_gets_the_ink_that_is_shown(page):
         draw(page, digit)
         call = f"(ink) => [...prepare(ink, {PAD_SIDE}, {PAD_SIDE})]"
         shown = np.array(page.evaluate(call, page.evaluate(SHOWN)))
-        assert np.abs(255 * np.array(page.evaluate("[...state.input]")) - shown).max() <= 8
+        fed = 255 * np.array(page.evaluate("[...state.input]"))
+        assert np.abs(fed - shown).mean() < 1 and fed.any()  # of 255; they differ in the edges' gray
+        probabilities = page.evaluate("(pixels) => predict(pixels)", shown.tolist())
+        assert answer(page) == str(np.argmax(probabilities))
 
 
 def test_a_page_without_test_images_answers(open_page, tmp_path):
@@ -809,9 +813,8 @@ class Hand:
 
     def lift(self, name):
         del self.down[name]
-        self.session.send(
-            "Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": [*self.down.values()]}
-        )
+        kind = "touchMove" if self.down else "touchEnd"  # the protocol's word for: one is missing
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*self.down.values()]})
 
     def cancel(self):
         self.session.send("Input.dispatchTouchEvent", {"type": "touchCancel", "touchPoints": []})
@@ -968,9 +971,8 @@ def test_redo_by_button_until_something_new_is_drawn(page):
 
 
 def colors_in(part):
-    """Return the colors of a part of the page, as shown, in its middle row."""
-    picture = np.array(Image.open(io.BytesIO(part.screenshot())).convert("RGB"))
-    return {tuple(color) for color in picture[len(picture) // 2].tolist()}
+    """Return the colors of a part of the page, as shown."""
+    return set(Image.open(io.BytesIO(part.screenshot())).convert("RGB").getdata())
 
 
 def test_everything_is_visible_in_forced_colors(open_page, built):
@@ -1016,7 +1018,6 @@ def test_firefox_that_hides_its_canvas_reads_what_is_drawn(firefox, built):
     firefox.press(CONTROL, "z")
     firefox.press(CONTROL, SHIFT, "z")
     assert firefox.evaluate(answered) == "?"
-    firefox.press(CONTROL, "z")
     firefox.press(CONTROL, "z")
     assert firefox.evaluate(answered) == "8"
 
