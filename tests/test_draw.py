@@ -893,7 +893,10 @@ def test_a_mouse_let_go_outside_ends_the_stroke(page):
 
 
 def test_ipads_scribble_swallows_no_short_stroke(touched):
-    """It does unless touchmove is canceled; a long press selects no text."""
+    """It does unless touchmove is canceled: https://mikepk.com/2020/10/iOS-safari-scribble-bug/
+
+    Nor does a long press select text.
+    """
     hand = Hand(touched)
     touched.evaluate(
         "addEventListener('touchmove', (event) => { window.canceled = event.defaultPrevented; })"
@@ -991,6 +994,7 @@ def test_everything_is_visible_in_forced_colors(open_page, built):
     backs = columns.evaluate_all("(all) => all.map((i) => getComputedStyle(i, '::before').backgroundColor)")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") not in backs, "what each map adds"
     assert len(colors_in(page.locator(".part .grid").first)) > 2, "the small grids of numbers"
+    assert all(len(colors_in(ramp)) > 9 for ramp in page.locator(".ramp").all()), "the legends"
 
 
 # ------------------------------------------------------------------ in Firefox

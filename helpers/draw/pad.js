@@ -285,7 +285,7 @@ function createPad(host, onChange, keys = host) {
   canvas.addEventListener("pointercancel", (event) => {
     if (isOwner(event)) undo(); // the browser takes it for a palm or a gesture
   });
-  // Else the iPad's Scribble swallows short strokes: https://mikepk.com/2020/10/iOS-safari-scribble-bug/
+  // Else the iPad's Scribble swallows every other short stroke.
   canvas.addEventListener("touchmove", (event) => event.preventDefault(), { passive: false });
 
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
