@@ -12,12 +12,9 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
-
-from nbformat import NotebookNode
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Identity:
     versions: dict[str, str]
 
 
-def of_notebook(notebook: NotebookNode, folder: str | Path | None = None) -> Identity:
+def of_notebook(notebook, folder: str | Path | None = None) -> Identity:
     """Return the identity of a notebook. ``folder`` is where it lies, to find the reader's modules there."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     trees = [_parse_cell(cell.source) for cell in cells]
@@ -37,70 +34,56 @@ def of_notebook(notebook: NotebookNode, folder: str | Path | None = None) -> Ide
     return _identify(meanings, [name for tree in trees for name in _imports(tree)], folder)
 
 
-def of_module(name: str, folder: str | Path | None = None) -> Identity:
+def of_module(name: str) -> Identity:
     """Return the identity of a module."""
-    return _identify([], _parts(name), folder)
+    return _identify([], _parts(name), None)
 
 
-def code_hash(notebook: NotebookNode, folder: str | Path | None = None) -> str:
+def code_hash(notebook, folder: str | Path | None = None) -> str:
     """Return the SHA-256 of a notebook's code and of all that it imports, libraries aside."""
     return of_notebook(notebook, folder).code
 
 
 def _identify(meanings, waiting, folder):
-    specs, libraries, waiting = {}, set(), list(waiting)
+    own, places, libraries = {}, {}, set()
     while waiting:
-        name = waiting.pop(0)  # a package before what is in it
-        top, _, rest = name.partition(".")
-        if name in specs or top in sys.stdlib_module_names:
+        name, *waiting = waiting  # a package comes before what is in it
+        top, parent = name.partition(".")[0], name.rpartition(".")[0]
+        if name in places or top in sys.stdlib_module_names:
             continue
-        spec = specs[name] = _find(name, specs, [str(folder or ""), os.getcwd()])
-        if spec and top != "helpers" and {"site-packages", "dist-packages"} & set(_path(spec).parts):
+        spec = _find(name, places.get(parent), [str(folder or ""), os.getcwd()])
+        places[name] = spec and spec.submodule_search_locations
+        path = Path(spec.origin if spec.origin else "") if spec else Path()
+        if top != "helpers" and {"site-packages", "dist-packages"} & set(path.parts):
             libraries.add(top)
-        elif spec and spec.origin and spec.origin.endswith(".py"):
-            waiting += _imports(_parse(_path(spec).read_bytes()), spec.parent)
-    own = {
-        name: _content(spec) for name, spec in specs.items() if spec and name.split(".")[0] not in libraries
-    }
+        elif path.is_file():
+            own[name], imports = _read(path.read_bytes(), spec.parent)
+            own[name] += "".join(_digest(file) for file in _beside(path) if spec.parent)
+            waiting += imports
     everything = repr((meanings, sorted(own.items())))
-    installed = {name for top in libraries for name in _distributions().get(top, [top])}
-    return Identity(
-        hashlib.sha256(everything.encode()).hexdigest(),
-        {name: importlib.metadata.version(name) for name in sorted(installed)},
-    )
+    installed = sorted({name for top in libraries for name in _distributions().get(top, [top])})
+    versions = {name: importlib.metadata.version(name) for name in installed}
+    return Identity(hashlib.sha256(everything.encode()).hexdigest(), versions)
 
 
-def _find(name, specs, places):
+def _find(name, inside, places):
     """Return the specification of a module, without importing it, or None."""
-    parent = name.rpartition(".")[0]
-    if parent:
-        inside = specs.get(parent) and specs[parent].submodule_search_locations
-        return PathFinder.find_spec(name, list(inside)) if inside else None
-    try:  # where a kernel looks: its folder, then where Python does
+    try:  # where a kernel looks: in a package, or in its own folder, then where Python does
+        if "." in name:
+            return PathFinder.find_spec(name, list(inside)) if inside else None
         return PathFinder.find_spec(name, places) or importlib.util.find_spec(name)
     except ValueError:  # __main__
         return None
 
 
-def _path(spec):
-    return Path(spec.origin or next(iter(spec.submodule_search_locations)))
+def _beside(path):
+    """Return what lies in a package beside its modules: a page, a style, a table."""
+    files = [file for file in sorted(path.parent.iterdir()) if file.is_file() and file.name[0] != "."]
+    return [file for file in files if file.suffix not in (".py", ".pyc")]
 
 
-def _content(spec):
-    """Return the meaning of a module, with the files that lie beside it in its package (a page, a style)."""
-    path = _path(spec)
-    if not spec.origin:
-        return ""  # a folder without __init__.py
-    beside = [
-        (file.name, hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest())
-        for file in sorted(path.parent.iterdir() if spec.parent else [])
-        if file.is_file() and file.suffix not in (".py", ".pyc") and not file.name.startswith(".")
-    ]
-    content = path.read_bytes()
-    return (
-        _meaning(_parse(content)) if path.suffix == ".py" else hashlib.sha256(content).hexdigest(),
-        beside,
-    )
+def _digest(file):
+    return file.name + hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 @functools.cache
@@ -109,22 +92,22 @@ def _distributions():
 
 
 @functools.cache
-def _parse(content):
-    """Return a module's syntax tree without docstrings; of what is no Python, the text."""
+def _read(content, package):
+    """Return the meaning of a module's code and the names of what it may import."""
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError):
-        return ast.Constant(content)
+    except (SyntaxError, ValueError):  # of what is no Python, the bytes
+        return ascii(content), []
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
-                del node.body[0]
-    return tree
+        body = getattr(node, "body", None)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and body:
+            if isinstance(body[0], ast.Expr) and isinstance(getattr(body[0].value, "value", None), str):
+                del body[0]  # the docstring
+    return _meaning(tree), list(_imports(tree, package))
 
 
 def _parse_cell(source):
-    """Return the syntax tree of a cell, whose commands (``%matplotlib``, ``!ls``) IPython turns into calls."""
+    """Return the syntax tree of a cell; IPython turns ``%matplotlib`` and ``!ls`` into calls."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     try:
@@ -135,43 +118,38 @@ def _parse_cell(source):
     return ast.Module([*tree.body, *quiet])
 
 
-def _imports(tree: ast.AST, package: str = "") -> Iterator[str]:
+def _imports(tree, package=""):
     """Yield all that a piece of code may import, also in texts that are code: a magic's, a notebook's."""
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            start = (
-                ".".join(package.split(".")[: len(package.split(".")) + 1 - node.level]) if node.level else ""
-            )
-            start = ".".join(part for part in (start, node.module) if part)
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            start = ".".join([*above, *filter(None, [node.module])])
             names = [f"{start}.{alias.name}" for alias in node.names]  # perhaps a module
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "import " in node.value:
             inner = _parse_cell(node.value)
-            if isinstance(inner, ast.Module):
-                yield from _imports(inner)
+            yield from _imports(inner) if isinstance(inner, ast.Module) else ()
         for name in names:
             yield from _parts(name)
 
 
 def _parts(name):
-    """Yield a, a.b, a.b.c for a.b.c."""
+    """Return a, a.b, a.b.c for a.b.c."""
     pieces = name.split(".")
     return [".".join(pieces[: end + 1]) for end in range(len(pieces))]
 
 
 def _meaning(node):
     """Write out a syntax tree, the same in every version of Python."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_meaning, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
     if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts
-        return _meaning([part for part in node.values if getattr(part, "value", None) != ""])
-    if isinstance(node, ast.AST):
-        fields = [
-            f"{name}={_meaning(value)}"
-            for name, value in ast.iter_fields(node)
-            if name not in ("ctx", "kind", "type_ignores", "type_comment")
-            and value is not None
-            and value != []
-        ]
-        return f"{type(node).__name__}({', '.join(fields)})"
-    return f"[{', '.join(map(_meaning, node))}]" if isinstance(node, list) else ascii(node)
+        fields = [("values", [part for part in node.values if getattr(part, "value", None) != ""])]
+    left_out = ("ctx", "kind", "type_ignores", "type_comment")
+    inside = [f"{name}={_meaning(value)}" for name, value in fields if name not in left_out]
+    return f"{type(node).__name__}({', '.join(inside)})"

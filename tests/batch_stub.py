@@ -24,7 +24,7 @@ def logged():
 
 
 def fake_execute(source, parameters):
-    """Do as `helpers.batch.running.execute` does, without a kernel; the result depends on the parameters only."""
+    """Do as `execute` does, without a kernel; the result depends on the parameters only."""
     log(f"{run_name('small', parameters)}@{os.getpid()}")
     time.sleep(0.5 if parameters["epochs"] == 2 else 0.05)  # a slow one, to be killed in
     notebook = nbformat.reads(source, as_version=4)
