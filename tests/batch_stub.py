@@ -28,7 +28,7 @@ def fake_execute(source, parameters):
     log(f"{run_name('small', parameters)}@{os.getpid()}")
     time.sleep(0.5 if parameters["epochs"] == 2 else 0.05)  # a slow one, to be killed in
     notebook = nbformat.reads(source, as_version=4)
-    notebook.metadata["papermill"] = {"parameters": parameters, "end_time": "now", "exception": None}
+    notebook.metadata["papermill"] = {"parameters": parameters, "end_time": "now", "duration": 90.0}
     if parameters["epochs"] == 13:
         notebook.metadata["tutorial"]["error"] = "ValueError: 13 brings bad luck"
     text = json.dumps({"test_accuracy": parameters["learning_rate"] / parameters["epochs"]})

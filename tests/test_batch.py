@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from papermill.iorw import papermill_io
 from helpers import batch
 from helpers.batch import plans, results, running, sweeping
 from helpers.batch.__main__ import main
-from helpers.errors import ParameterError, StorageError, TutorialError
+from helpers.errors import DataError, ParameterError, StorageError, TutorialError
 from helpers.record import MIME
 from tests import batch_stub
 from tests.conftest import make_arrays
@@ -409,11 +410,108 @@ def test_changed_code_runs_again_and_a_larger_grid_only_adds(notebook, tmp_path,
     batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
     batch_stub.fake_sweep(notebook, grid | {"seed": [0, 1, 2]}, tmp_path / "sweep", address)
     assert len(batch_stub.logged()) == 3
+    first = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "sweep").glob("*.ipynb")}
     text = notebook.read_text(encoding="utf-8")
     notebook.write_text(text.replace("13 brings", "thirteen brings"), encoding="utf-8")
     batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
     assert len(batch_stub.logged()) == 5
-    assert "made by another version of the code; it runs again" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "made by another version of the code; it runs again" in said
+    assert f"2 finished runs of other code or data are kept in {tmp_path / 'sweep' / 'archive'}" in said
+    kept = list((tmp_path / "sweep" / "archive").glob("*/*.ipynb"))
+    assert len(kept) == 2 and len({path.parent for path in kept}) == 1
+    assert {path.read_text(encoding="utf-8") for path in kept} < set(first.values())
+    for changed in (text, text.replace("13 brings", "thirteen brings")):  # back, and again
+        notebook.write_text(changed, encoding="utf-8")
+        batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
+    assert all(path.exists() for path in kept)
+    assert len(results.collect(tmp_path / "sweep")[0]) == 3, "what is in the archive is not in the table"
+
+
+def test_corrected_data_under_the_same_name_are_new_runs(notebook, tmp_path, cluster, log, capsys):
+    own = tmp_path / "mine.npz"
+    np.savez(own, **make_arrays())
+    grid = {"dataset": [str(own)], "seed": [0], "epochs": [1], "learning_rate": [0.1]}
+    for _ in range(2):
+        batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", cluster[0])
+    assert len(batch_stub.logged()) == 1
+    np.savez(own, **make_arrays(seed=1))
+    batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", cluster[0])
+    assert len(batch_stub.logged()) == 2
+    assert "made with other data of the same name; it runs again" in capsys.readouterr().err
+    assert len(list((tmp_path / "sweep" / "archive").rglob("*.ipynb"))) == 1
+    default = {name: values for name, values in grid.items() if name != "dataset"}
+    batch_stub.fake_sweep(notebook, default, tmp_path / "default", cluster[0])
+    np.savez(notebook.with_name("tiny.npz"), **make_arrays(seed=2))
+    batch_stub.fake_sweep(notebook, default, tmp_path / "default", cluster[0])
+    assert len(batch_stub.logged()) == 4, "also if the notebook names the data"
+
+
+def test_other_versions_of_libraries_are_new_runs(notebook, tmp_path, cluster, log, monkeypatch, capsys):
+    grid = {"seed": [0], "epochs": [1], "learning_rate": [0.1]}
+    batch_stub.fake_sweep(notebook, grid, tmp_path, cluster[0])
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
+    batch_stub.fake_sweep(notebook, grid, tmp_path, cluster[0])
+    assert len(batch_stub.logged()) == 2
+    assert re.search(r"made with \w+ [\d.]+, now 99; it runs again", capsys.readouterr().err)
+
+
+def test_each_data_set_is_loaded_once_and_before_anything_starts(notebook, tmp_path, monkeypatch):
+    loaded = []
+    real = plans.load_mnist
+    monkeypatch.setattr(plans, "load_mnist", lambda name: loaded.append(name) or real(name))
+    monkeypatch.setattr(sweeping, "connect", lambda *_: pytest.fail("started"))
+    grid = {"seed": list(range(5)), "dataset": [str(notebook.with_name("tiny.npz")), "fasion_mnist"]}
+    with pytest.raises(DataError, match="did you mean `fashion_mnist`"):
+        batch.sweep(batch.make_plan(notebook, grid), tmp_path / "out")
+    assert len(loaded) <= 2 and not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match="did you mean `fashion_mnist`"):
+        batch.run([notebook], tmp_path / "out", {"dataset": "fasion_mnist"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_says_what_would_run_why_and_how_long(notebook, tmp_path, cluster, log, capsys):
+    folder = tmp_path / "sweep"
+    arguments = ["sweep", str(notebook), str(folder), "--dry-run", "--workers", "2", "-p", "seed", "0,1,2"]
+    arguments += ["-p", "epochs", "1,13", "-p", "learning_rate", "0.1"]
+    assert main(arguments) == 0 and not folder.exists()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "6 runs: 0 finished, 0 failed, 6 to run."
+    assert all(line.endswith(": new") for line in lines[1:7])
+    assert lines[7] == "How long that takes is not known: no run in this folder is finished."
+    grid = {"seed": [0, 1], "epochs": [1, 13], "learning_rate": [0.1]}
+    batch_stub.fake_sweep(notebook, grid, folder, cluster[0])
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "6 runs: 2 finished, 2 failed, 2 to run."
+    assert lines[-1] == "About 90 seconds: a run took 90 s, and 2 run at a time on this machine."
+    assert main([*arguments, "--retry"]) == 0
+    assert capsys.readouterr().out.count("failed before: ValueError: 13 brings bad luck") == 2
+    text = notebook.read_text(encoding="utf-8")
+    notebook.write_text(text.replace("13 brings", "thirteen brings"), encoding="utf-8")
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("another version of the code; what is there moves to archive/" in line for line in lines) == 2
+    assert len(batch_stub.logged()) == 4 and not (folder / "archive").exists(), "nothing was done"
+
+
+def test_a_value_with_a_comma_can_be_quoted(notebook, tmp_path, capsys):
+    for name in ("a,b.npz", "c.npz"):
+        np.savez(tmp_path / name, **make_arrays())
+    both = f'"{tmp_path / "a,b.npz"}",{tmp_path / "c.npz"}'
+    arguments = ["sweep", str(notebook), str(tmp_path / "out"), "--dry-run", "-p", "dataset"]
+    assert main([*arguments, both]) == 0
+    assert capsys.readouterr().out.startswith("2 runs: ")
+    assert main([*arguments, '"a,b.npz']) == 2
+    assert "one with a comma as" in capsys.readouterr().err
+
+
+def test_a_notebook_without_a_kernel_says_what_helps(notebook):
+    content = nbformat.read(notebook, as_version=4)
+    del content.metadata["kernelspec"]
+    nbformat.write(content, notebook)
+    with pytest.raises(ParameterError, match="open it in JupyterLab, choose Python 3 .* kernelspec"):
+        batch.make_plan(notebook, {})
 
 
 def test_failures_do_not_stop_the_others_and_are_kept(notebook, tmp_path, cluster, log):
@@ -553,6 +651,66 @@ def test_metric_is_chosen_or_named(folder):
         results.choose_metric(table, "test_acuracy")
     with pytest.raises(ParameterError, match="they hold test_accuracy, loss, validation_accuracy"):
         results.choose_metric(table, "data")
+
+
+def sweep_table(rates, dropouts, seeds):
+    rows = [
+        {
+            "learning_rate": rate,
+            "dropout": dropout,
+            "seed": seed,
+            "validation_accuracy": 0.9 + rate + seed / 1000,
+        }
+        for rate in rates
+        for dropout in dropouts
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("parameters", [[], ["learning_rate"], ["learning_rate", "dropout"]])
+def test_sweep_shows_every_run_and_every_mean(parameters):
+    dropouts = [0.0, 0.5] if "dropout" in parameters else [0.5]
+    rates = [0.001, 0.01, 0.05] if parameters else [0.01]
+    table = sweep_table(rates, dropouts, seeds=3)
+    figure = batch.draw_sweep(table, "validation_accuracy", parameters)
+    assert len(figure.axes) == max(1, len(parameters))
+    for axis in figure.axes:
+        dots = [line for line in axis.lines if line.get_marker() == "."]
+        assert sorted(np.concatenate([line.get_ydata() for line in dots])) == pytest.approx(
+            sorted(100 * table["validation_accuracy"])
+        )
+        assert len(axis.containers) == len(rates) * len(dropouts), "a mean with its interval for each"
+        assert axis.get_ylabel() == "validation accuracy (%)"
+    if parameters:
+        assert figure.get_suptitle().startswith(
+            "Highest mean validation accuracy: 95.1%, at learning rate 0.05"
+        )
+        assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.001", "0.01", "0.05"]
+
+
+def test_sweep_with_one_run_a_place_and_other_units():
+    table = sweep_table([0.001, 0.01], [0.5], seeds=1).assign(loss=[2.0, 3.0])
+    figure = batch.draw_sweep(table, "loss", ["learning_rate"])
+    assert figure.axes[0].get_ylabel() == "loss"
+    assert "Mean loss: from 2 to 3" in figure.get_suptitle()
+
+
+def test_only_of_validation_images_is_the_highest_named(folder):
+    """By a test accuracy nothing is chosen."""
+    table, _ = results.collect(folder)
+    parameters = ["learning_rate", "dropout"]
+    for metric, start in (
+        (
+            "validation_accuracy",
+            "Highest mean validation accuracy: 91%, at learning rate 0.01",
+        ),
+        ("test_accuracy", "Mean test accuracy: from 91.1% to 92%\n"),
+        ("loss", "Mean loss: from 1 to 1\n"),
+    ):
+        figure = batch.draw_sweep(table, metric, parameters)
+        assert figure.get_suptitle().startswith(start), figure.get_suptitle()
+        plt.close(figure)
 
 
 def test_collect_writes_table_and_figure(folder, capsys):
