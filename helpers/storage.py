@@ -45,12 +45,12 @@ def load_or_train(data: Dataset, recipe: Recipe = Recipe()) -> tuple[keras.Model
     """
     folder, key = runs_folder() / "models", model_key(data, recipe)
     training.split_validation(data, recipe.validation_split)  # warns of the same, trained or loaded
-    kept = _load(folder, key)
+    kept = _load(folder, key, recipe.seed)
     if kept is None:
         make_folder(folder, OTHERWISE)
         wait = functools.partial(say, "Another process is training this model; waiting for it.")
         with locked(folder / f"{key}.lock", busy=wait, otherwise=OTHERWISE):
-            kept = _load(folder, key)  # another process may have finished it meanwhile
+            kept = _load(folder, key, recipe.seed)  # another process may have finished it meanwhile
             if kept is None:
                 kept = _train(data, recipe, folder, key)
     training.make_reproducible(recipe.seed)
@@ -95,10 +95,10 @@ def _train(data, recipe, folder, key):
         "history": history,
     }
     _save(folder, key, model, notes)
-    return _read(folder, key), history
+    return _read(folder, key, recipe.seed), history
 
 
-def _load(folder, key):
+def _load(folder, key, seed):
     """Return the kept model and history, or None if there is none that is whole."""
     try:
         notes = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
@@ -112,11 +112,12 @@ def _load(folder, key):
         say(f"The kept model {key} is damaged; training it again.")
         return None
     say("Loaded the model that was trained with this recipe before.")
-    return _read(folder, key), notes["history"]
+    return _read(folder, key, seed), notes["history"]
 
 
-def _read(folder, key):
-    reset_uids()  # what is built later gets the same names, trained or loaded
+def _read(folder, key, seed):
+    reset_uids()  # what is built from here on gets the same names, trained or loaded
+    training.make_reproducible(seed)  # of its dropout, too
     return keras.saving.load_model(folder / f"{key}.keras", compile=False, safe_mode=True)
 
 

@@ -510,7 +510,7 @@ def test_a_notebook_without_a_kernel_says_what_helps(notebook):
     content = nbformat.read(notebook, as_version=4)
     del content.metadata["kernelspec"]
     nbformat.write(content, notebook)
-    with pytest.raises(ParameterError, match="open it in JupyterLab, choose Python 3 .* kernelspec"):
+    with pytest.raises(ParameterError, match="open it in JupyterLab, choose Python 3 .*kernelspec"):
         batch.make_plan(notebook, {})
 
 

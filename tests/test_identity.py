@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """A copy of the course in a folder where a kernel would find it first; return a function that changes it."""
+    """A copy of the course, where a kernel would find it first; return a function that changes it."""
     shutil.copytree(ROOT / "helpers", tmp_path / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(tmp_path)
 
