@@ -42,7 +42,6 @@ tutorial: .venv/ready
 	$(call writable,$(RUNS)/tutorial,run make with MNIST_RUNS=FOLDER)
 	rm -f $(RUNS)/tutorial/*.ipynb
 	$(BIN)/python -m helpers.batch run all $(RUNS)/tutorial $(ARGS)
-	$(BIN)/python -m helpers.record $(RUNS)/tutorial
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --maxschedchunk 1

@@ -1,6 +1,8 @@
-"""The errors that this project raises on purpose: one sentence with the cause and the cure."""
+"""The errors that this project raises on purpose, one sentence with the cause and the cure; and messages."""
 
 import difflib
+import sys
+from collections.abc import Iterable
 
 
 class TutorialError(Exception):
@@ -20,19 +22,29 @@ class ParameterError(TutorialError):
 
 
 class StorageError(TutorialError):
-    """A trained model cannot be written or read."""
+    """A file or folder cannot be written or read."""
 
 
-def nearest(given, known):
+def nearest(given: object, known: Iterable[str]) -> str:
     """Return " (did you mean `…`?)" for the closest known spelling, or nothing if none is close."""
     close = difflib.get_close_matches(str(given), list(known), n=1)
     return f" (did you mean `{close[0]}`?)" if close else ""
 
 
-def shown(value):
-    """Return any value as text for a message: on one line, and not without end."""
+def short(text: object) -> str:
+    """Return a text on one line, and not without end."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= 500 else f"{line[:100]}…{line[-20:]}"
+
+
+def shown(value: object) -> str:
+    """Return any value as Python writes it, for a message."""
     try:
-        text = " ".join(line.strip() for line in repr(value).splitlines())
+        return short(repr(value))
     except Exception:  # Python refuses to write out whole numbers of thousands of digits
-        text = f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= 500 else f"{text[:100]}…{text[-20:]}"
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def say(text: str) -> None:
+    """Print a message to stderr at once: stdout is for results."""
+    print(text, file=sys.stderr, flush=True)

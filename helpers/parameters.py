@@ -1,103 +1,81 @@
-"""The parameters of the notebooks: one table of names, types and ranges, and the check.
+"""The parameters of the notebooks: one table of names, types, defaults and ranges, and the check.
 
 The same name means the same thing in every notebook. papermill itself accepts any name and any
-value (an unknown name is only a warning), so each notebook checks its own parameters in the cell
-after its ``parameters`` cell.
+value (an unknown name is only a warning), so each notebook checks its own in its set-up cell.
 """
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from helpers.errors import ParameterError, nearest, shown
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What one parameter accepts: its ``type`` and either bounds (inclusive) or ``choices``."""
+    """A parameter's ``default``, whose type is its own, and either bounds (inclusive) or ``choices``."""
 
-    type: type
+    default: int | float | bool | str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
 
-    def accepted(self):
+    @property
+    def type(self) -> type:
+        """The type that values have; a whole number is a number, too."""
+        return type(self.default)
+
+    def accepted(self) -> str:
         """Return the accepted values in words."""
         if self.choices:
             return "one of " + ", ".join(f'"{choice}"' for choice in self.choices)
-        if self.low is not None:
-            return f"{KINDS[self.type]} from {self.low} to {self.high}"
-        return KINDS[self.type]
+        bounds = f" from {self.low} to {self.high}" if self.low is not None else ""
+        return KINDS[self.type] + bounds
 
 
 KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
+NETWORKS = ("reference", "dense", "dense_same_size", "normalized", "deep", "tiny", "dense_wide")
 PARAMETERS = {
-    "dataset": Parameter(str),
-    "test_dataset": Parameter(str),
-    "seed": Parameter(int, 0, 2**32 - 1),
-    "seeds": Parameter(int, 2, 100),
-    "epochs": Parameter(int, 1, 1000),
-    "batch_size": Parameter(int, 1, 10000),
-    "validation_split": Parameter(float, 0.01, 0.5),
-    "learning_rate": Parameter(float, 1e-6, 0.5),
-    "dropout": Parameter(float, 0, 0.95),
-    "precision": Parameter(str, choices=("auto", "float32", "mixed_bfloat16")),
-    "ensemble": Parameter(int, 1, 100),
-    "network": Parameter(
-        str, choices=("reference", "dense", "dense_same_size", "normalized", "deep", "tiny", "dense_wide")
-    ),
-    "schedule": Parameter(str, choices=("constant", "one_cycle")),
-    "augmentation": Parameter(str, choices=("none", "affine", "elastic")),
-    "weight_decay": Parameter(float, 0, 1),
-    "label_smoothing": Parameter(float, 0, 0.5),
-    "averaging": Parameter(float, 0, 0.9999),
+    "dataset": Parameter("auto"),
+    "test_dataset": Parameter("same"),
+    "seed": Parameter(0, 0, 2**32 - 1),
+    "seeds": Parameter(5, 2, 100),
+    "epochs": Parameter(10, 1, 1000),
+    "batch_size": Parameter(128, 1, 10000),
+    "validation_split": Parameter(0.1, 0.01, 0.5),
+    "learning_rate": Parameter(0.001, 1e-6, 0.5),
+    "dropout": Parameter(0.5, 0, 0.95),
+    "precision": Parameter("auto", choices=("auto", "float32", "mixed_bfloat16")),
+    "ensemble": Parameter(1, 1, 100),
+    "network": Parameter("reference", choices=NETWORKS),
+    "schedule": Parameter("constant", choices=("constant", "one_cycle")),
+    "augmentation": Parameter("none", choices=("none", "affine", "elastic")),
+    "weight_decay": Parameter(0.0, 0, 1),
+    "label_smoothing": Parameter(0.0, 0, 0.5),
+    "averaging": Parameter(0.0, 0, 0.9999),
 }
 
 
-def check_value(name, value):
+def check_value(name: str, value: Any) -> None:
     """Raise `ParameterError` unless ``value`` is acceptable for the parameter ``name``."""
     if name not in PARAMETERS:
         raise ParameterError(f"`{name}` is no parameter of this tutorial{nearest(name, PARAMETERS)}.")
-    parameter = PARAMETERS[name]
+    wanted, given = PARAMETERS[name], f"`{name}` is {shown(value)}"
     # True and False count as integers in Python; here they never do.
-    right_type = type(value) is parameter.type or (parameter.type is float and type(value) is int)
-    if not right_type:
-        raise ParameterError(
-            f"`{name}` is {shown(value)}, {_kind_of(value)}; "
-            f"give {parameter.accepted()}{_hint(parameter, value)}."
-        )
-    if parameter.choices and value not in parameter.choices:
-        raise ParameterError(
-            f"`{name}` is {shown(value)}; give {parameter.accepted()}{nearest(value, parameter.choices)}."
-        )
-    if parameter.low is not None and not parameter.low <= value <= parameter.high:  # nan is not either
-        raise ParameterError(f"`{name}` is {shown(value)}, out of range; give {parameter.accepted()}.")
-    if parameter.type is str and not value.strip():
-        raise ParameterError(f"`{name}` is empty; give {parameter.accepted()}.")
+    if type(value) is not wanted.type and not (wanted.type is float and type(value) is int):
+        kind = KINDS.get(type(value), f"a {type(value).__name__}")
+        raise ParameterError(f"{given}, {kind}; give {wanted.accepted()}{_hint(wanted, value)}.")
+    if wanted.choices and value not in wanted.choices:
+        raise ParameterError(f"{given}; give {wanted.accepted()}{nearest(value, wanted.choices)}.")
+    if wanted.low is not None and not wanted.low <= value <= wanted.high:  # nan is not either
+        raise ParameterError(f"{given}, out of range; give {wanted.accepted()}.")
+    if wanted.type is str and not value.strip():
+        raise ParameterError(f"`{name}` is empty; give {wanted.accepted()}.")
 
 
-def parse_value(name, value):
-    """Return a checked value, read from text if it is text, as command lines and YAML give it.
-
-    ``"1e-3"`` becomes 0.001 for a parameter that is a number, ``"false"`` becomes False for one
-    that is a truth value; 0 becomes 0.0 where any number is accepted.
-
-    Raises:
-        ParameterError: as `check_value`.
-    """
-    wanted = PARAMETERS[name].type if name in PARAMETERS else str
-    try:
-        if type(value) is str and wanted in (int, float):
-            value = wanted(value)
-        elif type(value) is str and wanted is bool:
-            value = {"true": True, "false": False}.get(value.lower(), value)
-    except ValueError:
-        pass  # `check_value` says what is wrong
-    check_value(name, value)
-    return float(value) if wanted is float else value
-
-
-def check_names(given, declared):
+def check_names(given: Iterable[str], declared: Iterable[str]) -> None:
     """Raise `ParameterError` unless a notebook that declares some parameters has all the given ones."""
     for name in given:
         if name not in declared:
@@ -107,7 +85,7 @@ def check_names(given, declared):
             )
 
 
-def check_parameters(**declared):
+def check_parameters(**declared: Any) -> None:
     """Check a notebook's parameters: ``check_parameters(seed=seed, epochs=epochs)``.
 
     Every keyword is a name that the notebook declares. A name that papermill injected and the
@@ -135,19 +113,10 @@ def _injected_names():
     shell = get_ipython()
     history = shell.user_ns.get("In", []) if shell else []
     injected = [cell for cell in history if cell.startswith("# Parameters\n")]
-    if not injected:
-        return []
-    return [
-        target.id
-        for statement in ast.parse(injected[-1]).body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name) and not target.id.startswith("PAPERMILL_")  # its --inject-paths
+    names = [
+        n.id for n in ast.walk(ast.parse("".join(injected[-1:]))) if type(getattr(n, "ctx", 0)) is ast.Store
     ]
-
-
-def _kind_of(value):
-    return KINDS.get(type(value), f"a {type(value).__name__}")
+    return [name for name in names if not name.startswith("PAPERMILL_")]  # its --inject-paths
 
 
 def _hint(parameter, value):

@@ -2,7 +2,7 @@
 
 import html
 import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from IPython.display import display
@@ -10,7 +10,7 @@ from IPython.display import display
 MIME = "application/vnd.mnist-tutorial.record"  # its content is JSON text
 
 
-def record(**values):
+def record(**values: float | int | str | bool) -> None:
     """Display a notebook's headline numbers, for people and for programs.
 
     Names become the table's rows ("test_accuracy" is shown as "test accuracy"). Values are
@@ -20,21 +20,19 @@ def record(**values):
         TypeError: a value is of another type.
     """
     plain = {name: _plain(name, value) for name, value in values.items()}
-    shown = {name.replace("_", " "): _format(value) for name, value in plain.items()}
+    shown = {name.replace("_", " "): as_text(value) for name, value in plain.items()}
     width = max(map(len, shown))
     rows = "".join(
         f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
         f"<td style='text-align:left'>{html.escape(value)}</td></tr>\n"
         for name, value in shown.items()
     )
-    display(
-        {
-            MIME: json.dumps(plain, indent=1, ensure_ascii=False),
-            "text/html": f"<table>\n{rows}</table>",
-            "text/plain": "\n".join(f"{name:{width}}  {value}" for name, value in shown.items()),
-        },
-        raw=True,
-    )
+    bundle = {
+        MIME: json.dumps(plain, indent=1, ensure_ascii=False),
+        "text/html": f"<table>\n{rows}</table>",
+        "text/plain": "\n".join(f"{name:{width}}  {value}" for name, value in shown.items()),
+    }
+    display(bundle, raw=True)
 
 
 def _plain(name, value):
@@ -45,39 +43,20 @@ def _plain(name, value):
     return value
 
 
-def _format(value):
+def as_text(value: float | int | str | bool) -> str:
+    """Return a value of a record as people read it."""
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"
     return f"{value:,}" if type(value) is int else str(value)
 
 
-def read_record(path):
-    """Return the record in an executed notebook as a dict, or {} if it has none.
-
-    Args:
-        path: an ``.ipynb`` file. If it holds several records, the last wins.
-    """
+def read_record(path: str | Path) -> dict:
+    """Return the record in an executed notebook's file; if it holds several, the last; {} if none."""
     return record_in(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
-def record_in(notebook):
-    """Return the record in an executed notebook that is read already, as a dict, or {}."""
-    found = {}
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            content = output.get("data", {}).get(MIME)
-            if content:
-                found = json.loads("".join(content))
-    return found
-
-
-def main(folder):
-    """Print the records of all notebooks in a folder."""
-    for path in sorted(Path(folder).glob("*.ipynb")):
-        print(f"\n{path.stem}")
-        for name, value in read_record(path).items():
-            print(f"  {name.replace('_', ' '):28} {_format(value)}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+def record_in(notebook: Mapping) -> dict:
+    """Return the record in an executed notebook that is read already."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    found = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+    return json.loads("".join(found[-1])) if found else {}

@@ -6,11 +6,11 @@ are written under temporary names and renamed when complete, the ``.json`` last:
 matching ``.json`` does not exist.
 """
 
+import functools
 import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 import zipfile
@@ -20,24 +20,23 @@ from pathlib import Path
 import helpers.quiet  # isort: skip (must come before Keras)
 
 import keras
-import tensorflow as tf
+from keras.src.utils.naming import reset_uids  # of no public name
 
-from helpers import augmentation, models, preprocessing, training
+from helpers import identity, training
 from helpers.data import Dataset
+from helpers.errors import say
 from helpers.folders import clear_errors, locked, make_folder, runs_folder
+from helpers.training import Recipe
 
 ABOUT = "about.json"  # in a .keras file: what the network was trained on
 OTHERWISE = "set the environment variable MNIST_RUNS to another folder"
 
 
-def load_or_train(data, recipe=training.Recipe()):
+def load_or_train(data: Dataset, recipe: Recipe = Recipe()) -> tuple[keras.Model, dict[str, list[float]]]:
     """Load the model trained on exactly this data with exactly this recipe, or train and keep it.
 
-    If another process is training the same model, this one waits and then loads it.
-
-    Args:
-        data: a `helpers.data.Dataset`.
-        recipe: a `helpers.training.Recipe`.
+    What follows is the same either way: the model comes from its file, and the random numbers start
+    from the recipe's seed. If another process is training the same model, this one waits for it.
 
     Returns:
         The model and its history, as `helpers.training.train` returns them.
@@ -46,25 +45,17 @@ def load_or_train(data, recipe=training.Recipe()):
         StorageError: the folder cannot be written to, or the disk is full. What was kept before
             stays as it was.
     """
-    folder = runs_folder() / "models"
-    key = model_key(data, recipe)
-    kept = _load(folder, key)
+    folder, key = runs_folder() / "models", model_key(data, recipe)
+    training.split_validation(data, recipe.validation_split)  # warns of the same, trained or loaded
+    kept = _load(folder, key, recipe.seed)
     if kept is None:
         make_folder(folder, OTHERWISE)
-        with locked(folder / f"{key}.lock", busy=_wait, otherwise=OTHERWISE):
-            kept = _load(folder, key)  # another process may have finished it meanwhile
+        wait = functools.partial(say, "Another process is training this model; waiting for it.")
+        with locked(folder / f"{key}.lock", busy=wait, otherwise=OTHERWISE):
+            kept = _load(folder, key, recipe.seed)  # another process may have finished it meanwhile
             if kept is None:
-                started = time.perf_counter(), time.process_time()
-                model, history = training.train(data, recipe)
-                notes = {
-                    "data": data.name,
-                    "recipe": asdict(recipe),
-                    "seconds": time.perf_counter() - started[0],
-                    "cpu_seconds": time.process_time() - started[1],
-                }
-                _save(folder, key, model, history, notes)
-                return model, history
-    _say("Loaded the model that was trained with this recipe before.")
+                kept = _train(data, recipe, folder, key)
+    training.make_reproducible(recipe.seed)
     return kept
 
 
@@ -91,33 +82,48 @@ def read_about(path: str | os.PathLike) -> dict | None:
         return json.loads(file.read(ABOUT)) if ABOUT in file.namelist() else None
 
 
-def training_seconds(data, recipe=training.Recipe()):
+def training_seconds(data: Dataset, recipe: Recipe = Recipe()) -> tuple[float, float]:
     """Return what the training of a kept model took: (wall-clock seconds, CPU seconds of all cores).
 
     Raises:
         FileNotFoundError: there is no such model.
     """
-    notes = json.loads(
-        (runs_folder() / "models" / f"{model_key(data, recipe)}.json").read_text(encoding="utf-8")
-    )
+    path = runs_folder() / "models" / f"{model_key(data, recipe)}.json"
+    notes = json.loads(path.read_text(encoding="utf-8"))
     return notes["seconds"], notes["cpu_seconds"]
 
 
-def model_key(data, recipe):
-    """Return the name of a model: a hash of data, recipe, software versions and training code."""
-    sources = (Path(module.__file__) for module in (augmentation, models, preprocessing, training))
-    code = "".join(source.read_text(encoding="utf-8") for source in sources)
+def model_key(data: Dataset, recipe: Recipe) -> str:
+    """Return the name of a model: a hash of data, recipe, training code and library versions."""
     everything = {
-        "data": data.fingerprint,
+        "data": [data.fingerprint, data.class_names],
         "recipe": asdict(recipe) | {"precision": training.choose_precision(recipe.precision)},
-        "versions": [keras.__version__, tf.__version__],
-        "code": hashlib.sha256(code.encode()).hexdigest(),
+        "training": asdict(_training()),
     }
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
     return f"{recipe.network}-{digest[:16]}"
 
 
-def _load(folder, key):
+@functools.cache  # what this process has imported does not change
+def _training():
+    return identity.of_module("helpers.training")
+
+
+def _train(data, recipe, folder, key):
+    wall, cpu = time.perf_counter(), time.process_time()
+    model, history = training.train(data, recipe)
+    notes = {
+        "data": data.name,
+        "recipe": asdict(recipe),
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - cpu,
+        "history": history,
+    }
+    _save(folder, key, model, data, notes)
+    return _read(folder, key, recipe.seed), history
+
+
+def _load(folder, key, seed):
     """Return the kept model and history, or None if there is none that is whole."""
     try:
         notes = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
@@ -125,34 +131,29 @@ def _load(folder, key):
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        _say(f"The kept model {key} cannot be read ({error}); training it again.")
+        say(f"The kept model {key} cannot be read ({error}); training it again.")
         return None
     if not isinstance(notes, dict) or hashlib.sha256(content).hexdigest() != notes.get("model_sha256"):
-        _say(f"The kept model {key} is damaged; training it again.")
+        say(f"The kept model {key} is damaged; training it again.")
         return None
-    model = keras.saving.load_model(folder / f"{key}.keras", compile=False, safe_mode=True)
-    return model, notes["history"]
+    say("Loaded the model that was trained with this recipe before.")
+    return _read(folder, key, seed), notes["history"]
 
 
-def _save(folder, key, model, history, notes):
+def _read(folder, key, seed):
+    reset_uids()  # what is built from here on gets the same names, trained or loaded
+    training.make_reproducible(seed)  # of its dropout, too
+    return keras.saving.load_model(folder / f"{key}.keras", compile=False, safe_mode=True)
+
+
+def _save(folder, key, model, data, notes):
     with clear_errors(folder, otherwise=OTHERWISE):
         for abandoned in folder.glob(f"{key}.*.tmp"):  # by a process that was killed
             shutil.rmtree(abandoned, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"{key}.", suffix=".tmp") as scratch:
-            network, description = (Path(scratch, "model.keras"), Path(scratch, "model.json"))
-            model.save(network)
-            notes = notes | {
-                "history": history,
-                "model_sha256": hashlib.sha256(network.read_bytes()).hexdigest(),
-            }
+            network, description = Path(scratch, "model.keras"), Path(scratch, "model.json")
+            save_model(model, network, data)
+            notes["model_sha256"] = hashlib.sha256(network.read_bytes()).hexdigest()
             description.write_text(json.dumps(notes, indent=1), encoding="utf-8")
             os.replace(network, folder / f"{key}.keras")
             os.replace(description, folder / f"{key}.json")
-
-
-def _wait():
-    _say("Another process is training this model; waiting for it.")
-
-
-def _say(text):
-    print(text, file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import time
 import nbformat
 
 from helpers import batch
+from helpers.batch.plans import run_name
 from helpers.record import MIME
 
 
@@ -23,11 +24,11 @@ def logged():
 
 
 def fake_execute(source, parameters):
-    """Do as `helpers.batch.execute` does, without a kernel; the result depends on the parameters only."""
-    log(f"{batch.run_name('small', parameters)}@{os.getpid()}")
+    """Do as `execute` does, without a kernel; the result depends on the parameters only."""
+    log(f"{run_name('small', parameters)}@{os.getpid()}")
     time.sleep(0.5 if parameters["epochs"] == 2 else 0.05)  # a slow one, to be killed in
     notebook = nbformat.reads(source, as_version=4)
-    notebook.metadata["papermill"] = {"parameters": parameters, "end_time": "now", "exception": None}
+    notebook.metadata["papermill"] = {"parameters": parameters, "end_time": "now", "duration": 90.0}
     if parameters["epochs"] == 13:
         notebook.metadata["tutorial"]["error"] = "ValueError: 13 brings bad luck"
     text = json.dumps({"test_accuracy": parameters["learning_rate"] / parameters["epochs"]})

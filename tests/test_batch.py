@@ -11,16 +11,21 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from papermill.iorw import papermill_io
 
-from helpers import batch, executed
-from helpers.errors import ParameterError, StorageError, TutorialError
+from helpers import batch
+from helpers.batch import plans, results, running, sweeping
+from helpers.batch.__main__ import main
+from helpers.errors import DataError, ParameterError, StorageError, TutorialError
 from helpers.record import MIME
 from tests import batch_stub
+from tests.conftest import make_arrays
 
 ROOT = Path(__file__).resolve().parent.parent
 GRID = {"learning_rate": [0.001, 0.01], "seed": [0, 1]}
@@ -39,11 +44,12 @@ def notebook(tmp_path):
 
 
 def make_notebook(path):
+    np.savez(path.with_name("tiny.npz"), **make_arrays())
     parameters = (
         "seed: int = 0  # start of the random numbers\n"
         "epochs: int = 1  # passes\n"
         "learning_rate: float = 0.001  # step size\n"
-        'dataset: str = "sample"  # which'
+        f"dataset: str = {str(path.with_name('tiny.npz'))!r}  # which"
     )
     sources = [
         parameters,
@@ -81,14 +87,14 @@ def test_equal_values_are_one_run(notebook):
 
 
 def test_names_are_safe_and_distinct():
-    names = [batch.run_name("n", {"dataset": value}) for value in ("/a b/ü.npz", "/a b/ü_npz", "x" * 300)]
+    names = [plans.run_name("n", {"dataset": value}) for value in ("/a b/ü.npz", "/a b/ü_npz", "x" * 300)]
     assert len(set(names)) == 3
-    names.append(batch.run_name("n\\ö", {"dataset": "数据" * 90}))
+    names.append(plans.run_name("n\\ö", {"dataset": "数据" * 90}))
     assert all(len(name.encode()) < 140 and not set(name) & set(" /\\:*?") for name in names)
-    assert batch.run_name("n", {"seed": 1, "epochs": 2}) == batch.run_name("n", {"epochs": 2, "seed": 1})
-    assert batch.run_name("n", {"seed": 1}) != batch.run_name("m", {"seed": 1})
-    assert batch.run_name("n", {}).startswith("n_")
-    long = [batch.run_name("n", {"dataset": "x" * 300, "seed": seed}) for seed in (1, 2)]
+    assert plans.run_name("n", {"seed": 1, "epochs": 2}) == plans.run_name("n", {"epochs": 2, "seed": 1})
+    assert plans.run_name("n", {"seed": 1}) != plans.run_name("m", {"seed": 1})
+    assert plans.run_name("n", {}).startswith("n_")
+    long = [plans.run_name("n", {"dataset": "x" * 300, "seed": seed}) for seed in (1, 2)]
     assert long[0][:120] == long[1][:120] and long[0] != long[1], "the hash is of all values"
 
 
@@ -115,9 +121,9 @@ def test_bad_parameters_are_refused_before_a_kernel_starts(notebook, grid, entri
 
 
 def test_notebooks_are_found_by_stem_and_misspelt_ones_explained():
-    assert batch.find_notebook("04_training") == ROOT / "notebooks" / "04_training.ipynb"
+    assert plans.find_notebook("04_training") == ROOT / "notebooks" / "04_training.ipynb"
     with pytest.raises(ParameterError, match="did you mean `04_training`"):
-        batch.find_notebook("04_trainign")
+        plans.find_notebook("04_trainign")
 
 
 # One run, and the command line
@@ -139,9 +145,11 @@ def test_run_from_another_folder_with_values_from_a_file(notebook, tmp_path):
     (tmp_path / "values.yml").write_text("learning_rate: 1e-2\nepochs: 5\n")
     done = command("run", "small.ipynb", "out", "-f", "values.yml", "-p", "epochs", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"small: finished -> {Path('out', 'small.ipynb')}\n"
+    first, measured, _ = done.stdout.splitlines()
+    assert re.fullmatch(r"small: finished in \d+ s -> out.small.ipynb", first)
+    assert measured.split() == ["test", "accuracy", "0.0050"]
     assert "6/6" in done.stderr  # the progress, in cells
-    found = executed.read_executed((tmp_path / "out" / "small.ipynb").read_text(encoding="utf-8"))
+    found = results.read_executed((tmp_path / "out" / "small.ipynb").read_text(encoding="utf-8"))
     assert found.parameters == {"learning_rate": 0.01, "epochs": 2}
     assert found.record["test_accuracy"] == 0.005 and found.problem is None
     assert list(tmp_path.glob("out/*")) == [tmp_path / "out" / "small.ipynb"]
@@ -154,25 +162,19 @@ def test_several_notebooks_get_what_they_declare(notebook, tmp_path, capsys):
     both = [notebook, tmp_path / "other.ipynb"]
     assert batch.run(both, tmp_path / "out", {"seed": "5", "epochs": "13"}) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("small: failed: ValueError: 13 brings bad luck -> ")
-    assert lines[1].startswith("other: finished -> ")
-    partial = executed.read_folder(tmp_path / "out")["small"]
+    assert len(lines) == 2, "in whichever order they end"
+    assert any(line.startswith("small: failed: ValueError: 13 brings bad luck -> ") for line in lines)
+    assert any(line.startswith("other: finished in ") for line in lines)
+    partial = results.read_folder(tmp_path / "out")["small"]
     assert partial.problem == "ValueError: 13 brings bad luck" and partial.record == {}
     with pytest.raises(ParameterError, match="no parameter `dropout`"):
         batch.run(both, tmp_path / "out", {"dropout": 0.5})
 
 
-def test_a_notebook_may_have_commands_of_its_own(notebook):
-    content = nbformat.read(notebook, as_version=4)
-    content.cells[2].source = "%matplotlib inline"
-    content.cells[3].source = "from helpers import no_such_module"
-    assert batch.code_hash(content)
-
-
 def test_a_kernel_that_dies_is_a_failure_with_its_partial_notebook(notebook):
     plan = batch.make_plan(notebook, {"epochs": [14]})
-    text = batch.execute(plan.source, {"epochs": 14})
-    assert "DeadKernelError" in executed.read_executed(text).problem
+    text = running.execute(plan.source, {"epochs": 14})
+    assert "DeadKernelError" in results.read_executed(text).problem
     assert nbformat.reads(text, as_version=4).cells[0].execution_count == 1
 
 
@@ -205,8 +207,8 @@ def test_bad_input_is_one_sentence_and_status_2(notebook, tmp_path, capsys, monk
     Path("grid.yml").write_text("grid: [1]\n")
     Path("list.yml").write_text("list: {seed: 1}\n")
     Path("none_at_all.yml").write_text("grid: {seed: []}\n")
-    monkeypatch.setattr(batch, "CONNECTION_SECONDS", 1)
-    assert batch.main([word.format(notebook=notebook) for word in arguments]) == 2
+    monkeypatch.setattr(running, "CONNECTION_SECONDS", 1)
+    assert main([word.format(notebook=notebook) for word in arguments]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert sentence in last, last
 
@@ -217,22 +219,22 @@ def test_bad_input_is_one_sentence_and_status_2(notebook, tmp_path, capsys, monk
 def test_sweep_on_this_machine_resumes_and_retries(notebook, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "sweep"
     arguments = ["sweep", str(notebook), str(folder), "--workers", "2", "-p", "epochs", "1,13,2"]
-    assert batch.main(arguments) == 1
+    assert main(arguments) == 1
     printed = capsys.readouterr()
-    name = batch.run_name("small", {"epochs": 13})
+    name = plans.run_name("small", {"epochs": 13})
     reason = f"  {name}: ValueError: 13 brings bad luck\n"
     assert printed.out.startswith("3 runs: 2 finished, 1 failed.\n" + reason)
     assert "2 of 3 finished, 0 running, 1 failed" in printed.err
     first = {path: path.stat().st_mtime_ns for path in folder.glob("*.ipynb")}
     assert len(first) == 3
     share = str(max(1, (os.cpu_count() or 1) // 2))
-    assert set(executed.collect(folder)[0]["threads"]) == {share}
+    assert set(results.collect(folder)[0]["threads"]) == {share}
 
-    monkeypatch.setattr(batch, "_client", lambda *_: pytest.fail("nothing is left to run"))
-    assert batch.main(arguments) == 1
+    monkeypatch.setattr(sweeping, "connect", lambda *_: pytest.fail("nothing is left to run"))
+    assert main(arguments) == 1
     assert reason in capsys.readouterr().out
     monkeypatch.undo()
-    assert batch.main([*arguments, "--retry"]) == 1
+    assert main([*arguments, "--retry"]) == 1
     changed = {path for path, when in first.items() if path.stat().st_mtime_ns != when}
     assert changed == {folder / f"{name}.ipynb"}
 
@@ -287,7 +289,7 @@ def log(cluster):
 
 
 def finished(folder):
-    return {name for name, found in executed.read_folder(folder).items() if found.problem is None}
+    return {name for name, found in results.read_folder(folder).items() if found.problem is None}
 
 
 @pytest.mark.slow
@@ -323,7 +325,7 @@ def test_sweep_killed_at_twenty_random_moments(notebook, tmp_path, cluster, log)
     assert kills == 20
     undisturbed = tmp_path / "undisturbed"
     batch_stub.fake_sweep(notebook, grid, undisturbed, address)
-    pd.testing.assert_frame_equal(executed.collect(folder)[0], executed.collect(undisturbed)[0])
+    pd.testing.assert_frame_equal(results.collect(folder)[0], results.collect(undisturbed)[0])
     assert {path.suffix for path in folder.iterdir()} == {".ipynb", ".lock"}, "no partial file is left"
 
 
@@ -353,7 +355,7 @@ def test_a_killed_sweep_on_the_default_cluster_leaves_nothing_and_continues(note
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0 and "4 runs: 4 finished, 0 failed." in again.stdout, again.stderr
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "nothing finished is repeated"
-    table, left_out = executed.collect(folder)
+    table, left_out = results.collect(folder)
     assert list(table["seed"]) == [0, 1, 2, 3] and not left_out
     assert set(table["test_accuracy"]) == {0.001}
 
@@ -361,7 +363,7 @@ def test_a_killed_sweep_on_the_default_cluster_leaves_nothing_and_continues(note
 def test_second_sweep_into_one_folder_is_refused(notebook, tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
-    with batch._only_sweep(folder), pytest.raises(StorageError, match="Another sweep is writing to"):
+    with sweeping._only_sweep(folder), pytest.raises(StorageError, match="Another sweep is writing to"):
         batch.sweep(batch.make_plan(notebook, GRID), folder)
 
 
@@ -387,19 +389,19 @@ def test_damaged_output_is_reported_and_made_again(notebook, tmp_path, cluster, 
     address, _ = cluster
     grid = {"seed": [0, 1], "epochs": [1], "learning_rate": [0.1]}
     batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
-    whole, _ = executed.collect(tmp_path / "sweep")
+    whole, _ = results.collect(tmp_path / "sweep")
     path = sorted((tmp_path / "sweep").glob("*.ipynb"))[0]
     damaged = DAMAGES[kind](path.read_text(encoding="utf-8"))
     path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
 
-    table, left_out = executed.collect(tmp_path / "sweep")
+    table, left_out = results.collect(tmp_path / "sweep")
     assert list(table.index) == list(whole.index[1:]) and list(left_out) == [path.stem]
     capsys.readouterr()
     before = len(batch_stub.logged())
     assert batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address) == {}
     assert path.stem in capsys.readouterr().err
     assert [name for name, _ in batch_stub.logged()[before:]] == [path.stem]
-    pd.testing.assert_frame_equal(executed.collect(tmp_path / "sweep")[0], whole)
+    pd.testing.assert_frame_equal(results.collect(tmp_path / "sweep")[0], whole)
 
 
 def test_changed_code_runs_again_and_a_larger_grid_only_adds(notebook, tmp_path, cluster, log, capsys):
@@ -408,23 +410,108 @@ def test_changed_code_runs_again_and_a_larger_grid_only_adds(notebook, tmp_path,
     batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
     batch_stub.fake_sweep(notebook, grid | {"seed": [0, 1, 2]}, tmp_path / "sweep", address)
     assert len(batch_stub.logged()) == 3
+    first = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "sweep").glob("*.ipynb")}
     text = notebook.read_text(encoding="utf-8")
     notebook.write_text(text.replace("13 brings", "thirteen brings"), encoding="utf-8")
     batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
     assert len(batch_stub.logged()) == 5
-    assert "made by another version of the code; it runs again" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "made by another version of the code; it runs again" in said
+    assert f"2 finished runs of other code or data are kept in {tmp_path / 'sweep' / 'archive'}" in said
+    kept = list((tmp_path / "sweep" / "archive").glob("*/*.ipynb"))
+    assert len(kept) == 2 and len({path.parent for path in kept}) == 1
+    assert {path.read_text(encoding="utf-8") for path in kept} < set(first.values())
+    for changed in (text, text.replace("13 brings", "thirteen brings")):  # back, and again
+        notebook.write_text(changed, encoding="utf-8")
+        batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", address)
+    assert all(path.exists() for path in kept)
+    assert len(results.collect(tmp_path / "sweep")[0]) == 3, "what is in the archive is not in the table"
 
 
-def test_the_code_hash_sees_the_helpers(notebook, monkeypatch):
+def test_corrected_data_under_the_same_name_are_new_runs(notebook, tmp_path, cluster, log, capsys):
+    own = tmp_path / "mine.npz"
+    np.savez(own, **make_arrays())
+    grid = {"dataset": [str(own)], "seed": [0], "epochs": [1], "learning_rate": [0.1]}
+    for _ in range(2):
+        batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", cluster[0])
+    assert len(batch_stub.logged()) == 1
+    np.savez(own, **make_arrays(seed=1))
+    batch_stub.fake_sweep(notebook, grid, tmp_path / "sweep", cluster[0])
+    assert len(batch_stub.logged()) == 2
+    assert "made with other data of the same name; it runs again" in capsys.readouterr().err
+    assert len(list((tmp_path / "sweep" / "archive").rglob("*.ipynb"))) == 1
+    default = {name: values for name, values in grid.items() if name != "dataset"}
+    batch_stub.fake_sweep(notebook, default, tmp_path / "default", cluster[0])
+    np.savez(notebook.with_name("tiny.npz"), **make_arrays(seed=2))
+    batch_stub.fake_sweep(notebook, default, tmp_path / "default", cluster[0])
+    assert len(batch_stub.logged()) == 4, "also if the notebook names the data"
+
+
+def test_other_versions_of_libraries_are_new_runs(notebook, tmp_path, cluster, log, monkeypatch, capsys):
+    grid = {"seed": [0], "epochs": [1], "learning_rate": [0.1]}
+    batch_stub.fake_sweep(notebook, grid, tmp_path, cluster[0])
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
+    batch_stub.fake_sweep(notebook, grid, tmp_path, cluster[0])
+    assert len(batch_stub.logged()) == 2
+    assert re.search(r"made with \w+ [\d.]+, now 99; it runs again", capsys.readouterr().err)
+
+
+def test_each_data_set_is_loaded_once_and_before_anything_starts(notebook, tmp_path, monkeypatch):
+    loaded = []
+    real = plans.load_mnist
+    monkeypatch.setattr(plans, "load_mnist", lambda name: loaded.append(name) or real(name))
+    monkeypatch.setattr(sweeping, "connect", lambda *_: pytest.fail("started"))
+    grid = {"seed": list(range(5)), "dataset": [str(notebook.with_name("tiny.npz")), "fasion_mnist"]}
+    with pytest.raises(DataError, match="did you mean `fashion_mnist`"):
+        batch.sweep(batch.make_plan(notebook, grid), tmp_path / "out")
+    assert len(loaded) <= 2 and not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match="did you mean `fashion_mnist`"):
+        batch.run([notebook], tmp_path / "out", {"dataset": "fasion_mnist"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_says_what_would_run_why_and_how_long(notebook, tmp_path, cluster, log, capsys):
+    folder = tmp_path / "sweep"
+    arguments = ["sweep", str(notebook), str(folder), "--dry-run", "--workers", "2", "-p", "seed", "0,1,2"]
+    arguments += ["-p", "epochs", "1,13", "-p", "learning_rate", "0.1"]
+    assert main(arguments) == 0 and not folder.exists()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "6 runs: 0 finished, 0 failed, 6 to run."
+    assert all(line.endswith(": new") for line in lines[1:7])
+    assert lines[7] == "How long that takes is not known: no run in this folder is finished."
+    grid = {"seed": [0, 1], "epochs": [1, 13], "learning_rate": [0.1]}
+    batch_stub.fake_sweep(notebook, grid, folder, cluster[0])
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "6 runs: 2 finished, 2 failed, 2 to run."
+    assert lines[-1] == "About 90 seconds: a run took 90 s, and 2 run at a time on this machine."
+    assert main([*arguments, "--retry"]) == 0
+    assert capsys.readouterr().out.count("failed before: ValueError: 13 brings bad luck") == 2
+    text = notebook.read_text(encoding="utf-8")
+    notebook.write_text(text.replace("13 brings", "thirteen brings"), encoding="utf-8")
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("another version of the code; what is there moves to archive/" in line for line in lines) == 2
+    assert len(batch_stub.logged()) == 4 and not (folder / "archive").exists(), "nothing was done"
+
+
+def test_a_value_with_a_comma_can_be_quoted(notebook, tmp_path, capsys):
+    for name in ("a,b.npz", "c.npz"):
+        np.savez(tmp_path / name, **make_arrays())
+    both = f'"{tmp_path / "a,b.npz"}",{tmp_path / "c.npz"}'
+    arguments = ["sweep", str(notebook), str(tmp_path / "out"), "--dry-run", "-p", "dataset"]
+    assert main([*arguments, both]) == 0
+    assert capsys.readouterr().out.startswith("2 runs: ")
+    assert main([*arguments, '"a,b.npz']) == 2
+    assert "one with a comma as" in capsys.readouterr().err
+
+
+def test_a_notebook_without_a_kernel_says_what_helps(notebook):
     content = nbformat.read(notebook, as_version=4)
-    assert batch.imported_helpers(CODE) == {"parameters", "record"}
-    before = batch.code_hash(content)
-    content.cells[0].source += "  # more"
-    assert batch.code_hash(content) != before
-    content.cells[0].source = content.cells[0].source.removesuffix("  # more")
-    read = Path.read_text
-    monkeypatch.setattr(Path, "read_text", lambda path, **k: read(path, **k) + "#" * (path.stem == "errors"))
-    assert batch.code_hash(content) != before, "errors is imported by parameters"
+    del content.metadata["kernelspec"]
+    nbformat.write(content, notebook)
+    with pytest.raises(ParameterError, match="open it in JupyterLab, choose Python 3 .*kernelspec"):
+        batch.make_plan(notebook, {})
 
 
 def test_failures_do_not_stop_the_others_and_are_kept(notebook, tmp_path, cluster, log):
@@ -445,7 +532,7 @@ def test_an_error_outside_the_notebook_is_a_failure_of_that_run_only(notebook, t
     plan = batch.make_plan(notebook, {"seed": [0, 1, 2]})
     failed = batch.sweep(plan, tmp_path, cluster[0], execute=broken)
     assert list(failed.values()) == ["MemoryError: no room"]
-    assert executed.read_folder(tmp_path)[list(failed)[0]].problem == "MemoryError: no room"
+    assert results.read_folder(tmp_path)[list(failed)[0]].problem == "MemoryError: no room"
     assert batch.sweep(plan, tmp_path, cluster[0], execute=broken) == failed, "kept, and not repeated"
 
 
@@ -473,10 +560,10 @@ def test_output_may_be_whatever_papermill_writes_to(notebook, cluster, log, monk
         batch_stub.fake_sweep(notebook, grid, "memory://bucket/sweep", cluster[0])
     assert len(batch_stub.logged()) == 2
     assert all(name.startswith("memory://bucket/sweep/small_") for name in memory.files)
-    assert len(executed.collect("memory://bucket/sweep")[0]) == 2
-    assert batch.main(["collect", "memory://bucket/sweep"]) == 2
+    assert len(results.collect("memory://bucket/sweep")[0]) == 2
+    assert main(["collect", "memory://bucket/sweep"]) == 2
     assert "--output" in capsys.readouterr().err
-    assert batch.main(["collect", "memory://bucket/sweep", "--output", str(tmp_path)]) == 0
+    assert main(["collect", "memory://bucket/sweep", "--output", str(tmp_path)]) == 0
     assert (tmp_path / "collected.csv").exists()
 
 
@@ -532,6 +619,7 @@ def folder(tmp_path):
     ):
         parameters = {"learning_rate": rate, "dropout": dropout, "seed": seed}
         record = {"data": "tiny", "test_accuracy": 0.9 + rate + seed / 100, "seed": seed, "loss": 1.0}
+        record["validation_accuracy"] = record["test_accuracy"] - 0.01
         write_executed(folder / f"{number}.ipynb", parameters, record)
     write_executed(folder / "stopped.ipynb", {"seed": 9}, {"test_accuracy": 0.5}, end_time=None)
     (folder / "notes.txt").write_text("not a notebook")
@@ -539,72 +627,138 @@ def folder(tmp_path):
 
 
 def test_collected_table(folder):
-    table, left_out = executed.collect(folder)
-    assert list(table) == ["dropout", "learning_rate", "seed", "data", "test_accuracy", "loss"]
+    table, left_out = results.collect(folder)
+    assert list(table) == [
+        *("dropout", "learning_rate", "seed"),
+        *("data", "test_accuracy", "loss", "validation_accuracy"),
+    ]
     assert len(table) == 12 and left_out == {"stopped": "it was interrupted"}
     assert list(table["dropout"]) == sorted(table["dropout"])
     row = table.loc["2"]
     assert row["learning_rate"] == 0.01 and row["seed"] == 2 and row["test_accuracy"] == pytest.approx(0.93)
-    assert executed.swept(table) == ["learning_rate", "dropout"]
+    assert results.swept(table) == ["learning_rate", "dropout"]
 
 
 def test_metric_is_chosen_or_named(folder):
-    table, _ = executed.collect(folder)
-    assert executed.choose_metric(table) == "test_accuracy"
-    assert executed.choose_metric(table, "loss") == "loss"
-    assert executed.choose_metric(table.rename(columns={"test_accuracy": "validation_accuracy"})) == (
-        "validation_accuracy"
-    )
+    table, _ = results.collect(folder)
+    assert results.choose_metric(table) == "validation_accuracy"
+    assert results.choose_metric(table, "loss") == "loss"
+    assert results.choose_metric(table, "test_accuracy") == "test_accuracy"
+    assert results.choose_metric(table.rename(columns={"validation_accuracy": "accuracy"})) == "accuracy"
+    with pytest.raises(ParameterError, match="no number 'validation_accuracy'.*; name one with --metric"):
+        results.choose_metric(table.drop(columns="validation_accuracy"))
     with pytest.raises(ParameterError, match="did you mean `test_accuracy`"):
-        executed.choose_metric(table, "test_acuracy")
-    with pytest.raises(ParameterError, match="they hold test_accuracy, loss"):
-        executed.choose_metric(table, "data")
+        results.choose_metric(table, "test_acuracy")
+    with pytest.raises(ParameterError, match="they hold test_accuracy, loss, validation_accuracy"):
+        results.choose_metric(table, "data")
+
+
+def sweep_table(rates, dropouts, seeds):
+    rows = [
+        {
+            "learning_rate": rate,
+            "dropout": dropout,
+            "seed": seed,
+            "validation_accuracy": 0.9 + rate + seed / 1000,
+        }
+        for rate in rates
+        for dropout in dropouts
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("parameters", [[], ["learning_rate"], ["learning_rate", "dropout"]])
+def test_sweep_shows_every_run_and_every_mean(parameters):
+    dropouts = [0.0, 0.5] if "dropout" in parameters else [0.5]
+    rates = [0.001, 0.01, 0.05] if parameters else [0.01]
+    table = sweep_table(rates, dropouts, seeds=3)
+    figure = batch.draw_sweep(table, "validation_accuracy", parameters)
+    assert len(figure.axes) == max(1, len(parameters))
+    for axis in figure.axes:
+        dots = [line for line in axis.lines if line.get_marker() == "."]
+        assert sorted(np.concatenate([line.get_ydata() for line in dots])) == pytest.approx(
+            sorted(100 * table["validation_accuracy"])
+        )
+        assert len(axis.containers) == len(rates) * len(dropouts), "a mean with its interval for each"
+        assert axis.get_ylabel() == "validation accuracy (%)"
+    if parameters:
+        assert figure.get_suptitle().startswith(
+            "Highest mean validation accuracy: 95.1%, at learning rate 0.05"
+        )
+        assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.001", "0.01", "0.05"]
+
+
+def test_sweep_with_one_run_a_place_and_other_units():
+    table = sweep_table([0.001, 0.01], [0.5], seeds=1).assign(loss=[2.0, 3.0])
+    figure = batch.draw_sweep(table, "loss", ["learning_rate"])
+    assert figure.axes[0].get_ylabel() == "loss"
+    assert "Mean loss: from 2 to 3" in figure.get_suptitle()
+
+
+def test_only_of_validation_images_is_the_highest_named(folder):
+    """By a test accuracy nothing is chosen."""
+    table, _ = results.collect(folder)
+    parameters = ["learning_rate", "dropout"]
+    for metric, start in (
+        (
+            "validation_accuracy",
+            "Highest mean validation accuracy: 91%, at learning rate 0.01",
+        ),
+        ("test_accuracy", "Mean test accuracy: from 91.1% to 92%\n"),
+        ("loss", "Mean loss: from 1 to 1\n"),
+    ):
+        figure = batch.draw_sweep(table, metric, parameters)
+        assert figure.get_suptitle().startswith(start), figure.get_suptitle()
+        plt.close(figure)
 
 
 def test_collect_writes_table_and_figure(folder, capsys):
-    assert batch.main(["collect", str(folder)]) == 0
+    assert main(["collect", str(folder)]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[:2] == [str(folder / "collected.csv"), str(folder / "collected.png")]
     assert "Left out stopped: it was interrupted" in printed.err and "Careful" not in printed.err
     again = pd.read_csv(folder / "collected.csv", index_col="run", dtype={"run": str})
-    pd.testing.assert_frame_equal(again, executed.collect(folder)[0])
+    pd.testing.assert_frame_equal(again, results.collect(folder)[0])
     assert (folder / "collected.png").read_bytes().startswith(b"\x89PNG")
-    write_executed(folder / "other.ipynb", {"seed": 5}, {"data": "sample", "test_accuracy": 0.5})
-    assert batch.main(["collect", str(folder)]) == 0
+    write_executed(folder / "other.ipynb", {"seed": 5}, {"data": "sample", "validation_accuracy": 0.5})
+    assert main(["collect", str(folder)]) == 0
     assert "Careful: these runs used different data: sample, tiny." in capsys.readouterr().err
 
 
 def test_parquet_is_written_where_a_library_for_it_is(folder, monkeypatch, capsys):
     monkeypatch.setattr(pd.DataFrame, "to_parquet", lambda table, path: path.write_bytes(b"PAR1"))
-    assert batch.main(["collect", str(folder)]) == 0
+    assert main(["collect", str(folder)]) == 0
     assert str(folder / "collected.parquet") in capsys.readouterr().out.splitlines()
 
     def missing(table, path):
         raise ImportError("no pyarrow")
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", missing)
-    assert batch.main(["collect", str(folder)]) == 0
+    assert main(["collect", str(folder)]) == 0
     assert ".parquet" not in capsys.readouterr().out
 
 
 def test_a_table_without_a_metric_is_written_without_a_figure(tmp_path, capsys):
     write_executed(tmp_path / "a.ipynb", {"seed": 0}, {"loss": 0.5})
-    assert batch.main(["collect", str(tmp_path)]) == 0
+    assert main(["collect", str(tmp_path)]) == 0
     assert (tmp_path / "collected.csv").exists() and not (tmp_path / "collected.png").exists()
-    assert "No figure: The records hold no number 'test_accuracy'" in capsys.readouterr().err
-    assert batch.main(["collect", str(tmp_path), "--metric", "loss"]) == 0
+    assert "No figure: The records hold no number 'validation_accuracy'" in capsys.readouterr().err
+    assert main(["collect", str(tmp_path), "--metric", "loss"]) == 0
     assert (tmp_path / "collected.png").exists()
 
 
 def test_runs_with_and_without_a_parameter_are_kept_apart(tmp_path):
     for seed in (0, 1):
-        write_executed(tmp_path / f"{seed}.ipynb", {"seed": seed}, {"test_accuracy": 0.9})
+        write_executed(tmp_path / f"{seed}.ipynb", {"seed": seed}, {"validation_accuracy": 0.9})
         write_executed(
-            tmp_path / f"faster {seed}.ipynb", {"seed": seed, "learning_rate": 0.1}, {"test_accuracy": 0.5}
+            tmp_path / f"faster {seed}.ipynb",
+            {"seed": seed, "learning_rate": 0.1},
+            {"validation_accuracy": 0.5},
         )
-    table, _ = executed.collect(tmp_path)
-    assert executed.swept(table) == ["learning_rate"]
-    assert batch.main(["collect", str(tmp_path)]) == 0
+    table, _ = results.collect(tmp_path)
+    assert results.swept(table) == ["learning_rate"]
+    assert main(["collect", str(tmp_path)]) == 0
     assert (tmp_path / "collected.png").exists()
 
 

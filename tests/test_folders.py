@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from helpers import folders
+from helpers.batch.places import inside, is_local
 from helpers.errors import StorageError
-from helpers.folders import inside, is_local, make_folder, runs_folder, write
+from helpers.folders import make_folder, runs_folder, write
 
 PROJECT = Path(__file__).resolve().parent.parent
 

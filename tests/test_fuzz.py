@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.batch.plans import parse_value
 from helpers.data import ARRAYS, IDX_FILES, Dataset, load_mnist
 from helpers.errors import DataError, ParameterError
-from helpers.parameters import PARAMETERS, check_parameters, check_value, parse_value
+from helpers.parameters import PARAMETERS, check_parameters, check_value
 from tests.conftest import make_arrays
 
 resource = pytest.importorskip("resource")

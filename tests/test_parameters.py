@@ -1,13 +1,20 @@
 """Checking parameters: bounds, types, spelling, and names that papermill injects."""
 
+import ast
+import dataclasses
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
+import papermill
 import pytest
 
+from helpers.batch.plans import parse_value
 from helpers.errors import ParameterError
-from helpers.parameters import PARAMETERS, Parameter, check_parameters, check_value, parse_value
+from helpers.parameters import PARAMETERS, Parameter, check_parameters, check_value
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def assert_refused(name, value, *mentions):
@@ -89,6 +96,42 @@ def test_empty_text(value):
     assert_refused("precision", value, '"auto"')
 
 
+# Defaults
+
+# Where a notebook's subject is many trainings, or a quick one, and its own default says so.
+QUICKER = {
+    "02_preprocessing": {"epochs"},
+    "07_cnn_vs_dense": {"epochs"},
+    "10_beyond_99": {"epochs", "seeds"},
+    "11_batch_runs": {"dataset", "epochs"},
+}
+
+
+def test_a_recipe_has_the_defaults_of_the_table():
+    from helpers.training import Recipe
+
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    assert defaults == {name: PARAMETERS[name].default for name in defaults}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_has_the_defaults_of_the_table(path):
+    for name, about in papermill.inspect_notebook(str(path)).items():
+        default = ast.literal_eval(about["default"])
+        check_value(name, default)
+        if name not in QUICKER.get(path.stem, ()):
+            assert default == PARAMETERS[name].default, name
+        assert about["inferred_type_name"] == PARAMETERS[name].type.__name__
+
+
+def test_the_table_itself_is_sound():
+    from helpers.models import NETWORKS
+
+    for name, parameter in PARAMETERS.items():
+        check_value(name, parameter.default)
+    assert PARAMETERS["network"].choices == tuple(NETWORKS)
+
+
 # Types
 
 WRONG_TYPES = {
@@ -127,7 +170,7 @@ def test_hint_for_quoted_numbers(name, value):
 def test_hint_for_quoted_truth_values(monkeypatch):
     from helpers import parameters
 
-    monkeypatch.setitem(PARAMETERS, "augment", parameters.Parameter(bool))
+    monkeypatch.setitem(PARAMETERS, "augment", parameters.Parameter(False))
     check_value("augment", True)
     check_value("augment", False)
     for text in ("false", "true", "False", ""):
@@ -275,7 +318,7 @@ def test_texts_that_do_not_fit_are_refused(name, given):
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), ("FALSE", False)])
 def test_truth_values_are_read(monkeypatch, text, value):
-    monkeypatch.setitem(PARAMETERS, "flag", Parameter(bool))
+    monkeypatch.setitem(PARAMETERS, "flag", Parameter(False))
     assert parse_value("flag", text) is value
     with pytest.raises(ParameterError):
         parse_value("flag", "0")

@@ -6,7 +6,6 @@ import struct
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -202,42 +201,6 @@ def test_colors_are_far_apart_in_lightness_or_hue():
     colors = np.array([to_rgb(c) for c in (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, plots.GRAY)])
     distance = np.linalg.norm(colors[:, None] - colors[None], axis=-1)
     assert distance[~np.eye(len(colors), dtype=bool)].min() > 0.3
-
-
-def sweep_table(rates, dropouts, seeds):
-    rows = [
-        {"learning_rate": rate, "dropout": dropout, "seed": seed, "test_accuracy": 0.9 + rate + seed / 1000}
-        for rate in rates
-        for dropout in dropouts
-        for seed in range(seeds)
-    ]
-    return pd.DataFrame(rows)
-
-
-@pytest.mark.parametrize("parameters", [[], ["learning_rate"], ["learning_rate", "dropout"]])
-def test_sweep_shows_every_run_and_every_mean(parameters):
-    dropouts = [0.0, 0.5] if "dropout" in parameters else [0.5]
-    rates = [0.001, 0.01, 0.05] if parameters else [0.01]
-    table = sweep_table(rates, dropouts, seeds=3)
-    figure = plots.draw_sweep(table, "test_accuracy", parameters)
-    assert len(figure.axes) == max(1, len(parameters))
-    for axis in figure.axes:
-        dots = [line for line in axis.lines if line.get_marker() == "."]
-        assert sorted(np.concatenate([line.get_ydata() for line in dots])) == pytest.approx(
-            sorted(100 * table["test_accuracy"])
-        )
-        assert len(axis.containers) == len(rates) * len(dropouts), "a mean with its interval for each"
-        assert axis.get_ylabel() == "test accuracy (%)"
-    if parameters:
-        assert figure.get_suptitle().startswith("Highest mean test accuracy: 95.1%, at learning rate 0.05")
-        assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.001", "0.01", "0.05"]
-
-
-def test_sweep_with_one_run_a_place_and_other_units():
-    table = sweep_table([0.001, 0.01], [0.5], seeds=1).assign(loss=[2.0, 3.0])
-    figure = plots.draw_sweep(table, "loss", ["learning_rate"])
-    assert figure.axes[0].get_ylabel() == "loss"
-    assert "Highest mean loss: 3, at learning rate 0.01" in figure.get_suptitle()
 
 
 def test_long_names_over_images_keep_their_place():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers import record as module
-from helpers.record import MIME, main, read_record, record
+from helpers.record import MIME, read_record, record
 
 VALUES = {
     "dataset": "MNIST <sample> & “more”",
@@ -107,13 +107,3 @@ def test_other_types_are_refused(shown, value):
     with pytest.raises(TypeError, match="accuracy"):
         record(epochs=3, accuracy=value)
     assert shown == []
-
-
-def test_records_of_a_folder_are_printed(shown, tmp_path, capsys):
-    record(test_accuracy=0.5, images=10000)
-    notebook_file(tmp_path / "05_evaluation.ipynb", shown)
-    notebook_file(tmp_path / "01_loading.ipynb", [])
-    main(tmp_path)
-    lines = capsys.readouterr().out.split("\n")
-    assert lines[1] == "01_loading" and lines[3] == "05_evaluation"
-    assert lines[4].split() == ["test", "accuracy", "0.5000"] and lines[5].split() == ["images", "10,000"]

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,10 +13,13 @@ import time
 from pathlib import Path
 
 import keras
+import nbformat
 import numpy as np
+import papermill
 import pytest
+import tensorflow as tf
 
-from helpers import folders, storage, training
+from helpers import folders, identity, storage, training
 from helpers.data import Dataset
 from helpers.errors import StorageError
 from helpers.models import build_reference_model
@@ -132,23 +136,16 @@ def test_key_changes_with_the_data(tiny, part):
     assert model_key(Dataset(**arrays, name="tiny"), RECIPE) != model_key(tiny, RECIPE)
 
 
-@pytest.mark.parametrize("module", ["augmentation", "models", "preprocessing", "training"])
-def test_key_changes_with_the_code(monkeypatch, tmp_path, tiny, module):
+def test_key_changes_with_the_code_of_the_training_and_with_versions(monkeypatch, tiny):
     before = model_key(tiny, RECIPE)
-    module = getattr(storage, module)
-    code = Path(module.__file__).read_text(encoding="utf-8")
-    (tmp_path / "code.py").write_text(code, encoding="utf-8")
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "code.py"))
-    assert model_key(tiny, RECIPE) == before
-    (tmp_path / "code.py").write_text(code + "# changed\n", encoding="utf-8")
-    assert model_key(tiny, RECIPE) != before
-
-
-@pytest.mark.parametrize("library", ["keras", "tf"])
-def test_key_changes_with_the_versions(monkeypatch, tiny, library):
-    before = model_key(tiny, RECIPE)
-    monkeypatch.setattr(getattr(storage, library), "__version__", "99.0")
-    assert model_key(tiny, RECIPE) != before
+    training_code = identity.of_module("helpers.training")
+    assert storage._training() == training_code
+    for other in (
+        dataclasses.replace(training_code, code="other"),
+        dataclasses.replace(training_code, versions=training_code.versions | {"keras": "99.0"}),
+    ):
+        monkeypatch.setattr(storage, "_training", lambda other=other: other)
+        assert model_key(tiny, RECIPE) != before
 
 
 def test_auto_precision_shares_its_model_with_what_it_means(tiny):
@@ -352,6 +349,69 @@ def test_error_in_training_frees_the_lock(monkeypatch, tiny, folder, trained):
     assert len(trained) == 1
 
 
+# What follows is the same, trained or loaded
+
+
+def test_what_follows_is_the_same_trained_or_loaded(tiny):
+    """Random numbers of every kind, names, dropout, and the order in which TensorFlow adds."""
+
+    def follow():
+        model, history = load_or_train(tiny, RECIPE)
+        x = np.ones((3, 28, 28, 1), np.float32)
+        return [
+            random.random(),
+            np.random.random(),
+            tf.random.uniform(()).numpy(),
+            keras.random.normal((2,)).numpy().tolist(),
+            keras.layers.Dense(1).name,
+            keras.Sequential().name,
+            model.name,
+            [layer.name for layer in model.layers],
+            model(x, training=True).numpy().tolist(),
+            model.compiled,
+            history,
+        ]
+
+    trained = follow()
+    random.seed(99), np.random.seed(99), tf.random.set_seed(99)
+    loaded = follow()
+    assert loaded == trained
+
+
+STORE = [
+    'dataset: str = "{own}"\nseed: int = 0',
+    "from helpers.data import load_mnist\n"
+    "from helpers.storage import load_or_train\n"
+    "from helpers.training import Recipe\n"
+    "import random, keras, numpy as np, tensorflow as tf\n"
+    "model, history = load_or_train(load_mnist(dataset), Recipe(epochs=1, batch_size=16))",
+    "print(random.random(), np.random.random(), float(tf.random.uniform(())), keras.layers.Dense(1).name)\n"
+    "model.summary()\nhistory",
+    "fresh = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])\n"
+    "fresh.get_weights()[0].sum()",
+]
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_the_same_with_an_empty_and_a_full_store(tmp_path):
+    np.savez(tmp_path / "own.npz", **make_arrays())
+    cells = [
+        nbformat.v4.new_code_cell(source.replace("{own}", str(tmp_path / "own.npz"))) for source in STORE
+    ]
+    cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = tmp_path / "small.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    shown = []
+    for name in ("empty", "full"):
+        papermill.execute_notebook(str(path), str(tmp_path / f"{name}.ipynb"), progress_bar=False)
+        executed = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4)
+        outputs = [output for cell in executed.cells for output in cell.outputs]
+        assert ("Loaded the model" in str(outputs)) == (name == "full")
+        shown.append([output for output in outputs if output.get("name") != "stderr"])
+    assert shown[0] == shown[1] and len(shown[0]) >= 3
+
+
 # Other processes
 
 CHILD = """
@@ -443,11 +503,11 @@ def test_two_processes_train_once(monkeypatch, tiny, tmp_path, capfd):
     )
     assert process.stdout.readline() == "training\n"
 
-    def say(text, say=storage._say):
+    def say(text, say=storage.say):
         waiting.touch()
         say(text)
 
-    monkeypatch.setattr(storage, "_say", say)
+    monkeypatch.setattr(storage, "say", say)
     monkeypatch.setattr(training, "train", lambda *args: (waiting.touch(), pytest.fail("trained twice")))
     _, history = load_or_train(tiny, RECIPE)
     assert history == {"loss": [0.0]}
@@ -455,6 +515,3 @@ def test_two_processes_train_once(monkeypatch, tiny, tmp_path, capfd):
     assert process.returncode == 0, stderr
     assert Path(os.environ["MNIST_RUNS"] + ".log").read_text() == "child trains\n"
     assert capfd.readouterr().err.startswith("Another process is training this model")
-
-
-# The folder

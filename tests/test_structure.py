@@ -16,7 +16,8 @@ import yaml
 from nbval.plugin import get_sanitize_patterns
 
 import helpers.record
-from helpers.batch import code_hash, make_plan
+from helpers.batch import make_plan
+from helpers.identity import code_hash
 from helpers.models import build_reference_model
 from helpers.parameters import PARAMETERS
 from helpers.record import MIME

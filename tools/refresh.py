@@ -21,8 +21,8 @@ from pathlib import Path
 import nbformat
 from nbval.plugin import coalesce_streams
 
-from helpers.batch import code_hash
 from helpers.data import load_mnist
+from helpers.identity import code_hash
 from helpers.record import read_record, record_in
 
 try:

@@ -1,0 +1,20 @@
+"""Run notebooks in batches: with checked parameters, in parallel, and so that a stop costs little.
+
+    python -m helpers.batch run 04_training runs/trial -p epochs 3
+    python -m helpers.batch run all runs/small -p dataset sample
+    python -m helpers.batch sweep 05_evaluation runs/rates -p learning_rate 1e-4,1e-3 -p seed 0,1,2
+    python -m helpers.batch sweep 05_evaluation runs/rates -f sweep.yml --dry-run
+    python -m helpers.batch collect runs/rates --metric validation_accuracy
+
+papermill executes the notebooks and Dask spreads them over processes or machines. What is here is
+what they leave open: parameters and data are checked before a kernel starts; an executed notebook
+appears in its folder whole or not at all; a sweep that is started again does only what is not there
+yet, and keeps what other code or data made.
+"""
+
+from helpers.batch.plans import Plan, make_plan
+from helpers.batch.results import collect, draw_sweep
+from helpers.batch.running import run
+from helpers.batch.sweeping import sweep
+
+__all__ = ["Plan", "collect", "draw_sweep", "make_plan", "run", "sweep"]

@@ -1,0 +1,244 @@
+"""Execute notebooks: one in this process, many on a Dask cluster, each as soon as a core is free."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import papermill
+from tqdm import tqdm
+
+from helpers.batch.places import inside, is_local, make_folder, write
+from helpers.batch.plans import find_notebook, inspect, make_plan
+from helpers.batch.results import Executed, print_record, read_executed
+from helpers.errors import ParameterError, TutorialError, short
+from helpers.parameters import check_names
+
+CONNECTION_SECONDS = 10  # how long to wait for a scheduler
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+MEMORY_OF_A_RUN = 2e9  # bytes; the reference network on the full MNIST takes about half of it
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: a notebook as JSON text, its parameters, what decides its result, and where it goes."""
+
+    source: str
+    parameters: dict
+    origin: dict
+    output: str
+
+
+def execute(source: str, parameters: dict, progress_bar: bool | dict = False) -> str:
+    """Execute a notebook with papermill in a new kernel.
+
+    Args:
+        source: the notebook as JSON text.
+        parameters: name → value.
+        progress_bar: papermill's, in cells.
+
+    Returns:
+        The executed notebook as JSON text. If it failed, it is there as far as it got, and
+        ``metadata.tutorial.error`` says in one line why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "output.ipynb")
+        error = None
+        try:
+            papermill.execute_notebook(
+                nbformat.reads(source, as_version=4),
+                str(output),
+                parameters,
+                progress_bar=progress_bar,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its warnings break the bar
+            )
+        except papermill.PapermillExecutionError as failure:
+            error = f"{failure.ename}: {failure.evalue}"
+        except Exception as failure:  # such as a kernel that was killed
+            error = f"{type(failure).__name__}: {failure}"
+        try:
+            text = nbformat.writes(nbformat.read(output, as_version=4))
+        except (OSError, ValueError):  # not written, or only in part
+            text, error = source, error or "the executed notebook could not be kept"
+    return _note(text, error=short(error)) if error else text
+
+
+def run(names: Sequence, folder: str | Path, parameters: Mapping, workers: int | None = None) -> int:
+    """Execute notebooks side by side into a folder; print the result of each as it comes.
+
+    Args:
+        names: paths or stems. Each notebook gets those parameters that it declares; each parameter
+            must be declared by one of them at least.
+        folder: the folder of the executed notebooks: a path or whatever else papermill writes to.
+        parameters: name → value.
+        workers: how many at a time; None fits them to cores and memory.
+
+    Returns:
+        How many failed.
+
+    Raises:
+        ParameterError, DataError: as `make_plan` and `Plan.origins`, before anything is executed.
+        StorageError: the folder cannot be written to.
+    """
+    paths = [find_notebook(name) for name in names]
+    if not paths:
+        raise ParameterError("There is no notebook to run.")
+    outputs = {path: inside(folder, path.name) for path in paths}
+    if len(set(outputs.values())) < len(paths):
+        raise ParameterError("Two of the notebooks have the same name; run them into different folders.")
+    for path, output in outputs.items():
+        if is_local(folder) and Path(output).resolve() == path.resolve():
+            raise ParameterError(f"{path} would be overwritten by its own result; choose another folder.")
+    declared = {path: inspect(path) for path in paths}
+    check_names(parameters, dict.fromkeys(name for found in declared.values() for name in found))
+    tasks = {}
+    for path in paths:
+        grid = {name: [parameters[name]] for name in parameters if name in declared[path]}
+        plan = make_plan(path, grid)
+        ((name, values),) = plan.runs.items()
+        tasks[path.stem] = Task(plan.source, values, plan.origins()[name], outputs[path])
+    make_folder(folder)
+    failed = 0
+    with contextlib.closing(_all_or_one(tasks, workers)) as results:
+        for name, executed in results:
+            failed += executed.problem is not None
+            state = (
+                f"failed: {executed.problem}" if executed.problem else f"finished in {executed.seconds:.0f} s"
+            )
+            with tqdm.external_write_mode(sys.stdout):  # the bar on stderr makes room
+                print(f"{name}: {state} -> {tasks[name].output}")
+                print_record(executed.record)
+                sys.stdout.flush()
+    return failed
+
+
+def _all_or_one(tasks, workers):
+    if len(tasks) > 1:
+        with connect(None, workers, len(tasks)) as client:
+            yield from run_all(client, tasks)
+    for name, task in (
+        tasks.items() if len(tasks) == 1 else ()
+    ):  # without a cluster, with its cells as progress
+        source = _note(task.source, **task.origin)
+        yield name, _keep(task, execute(source, task.parameters, {"desc": name}))
+
+
+def run_all(
+    client, tasks: Mapping[str, Task], execute: Callable = execute, finished: int = 0, failed: int = 0
+) -> Iterator[tuple[str, Executed]]:
+    """Send runs to a cluster, keep what comes back and yield it, with a progress bar.
+
+    ``finished`` and ``failed`` are of earlier runs, for the bar.
+
+    Raises:
+        StorageError: an output cannot be written.
+        TutorialError: the scheduler was lost.
+    """
+    from dask.distributed import as_completed
+
+    # a task of its own: it travels once to each worker, and Dask can make it again if it is lost
+    sources = {text: client.submit(str, text, pure=False) for text in {t.source for t in tasks.values()}}
+    once = uuid.uuid4().hex  # another sweep on the same scheduler has other keys
+    futures = {
+        client.submit(_work, sources[t.source], t.parameters, t.origin, execute, key=f"{name}-{once}"): name
+        for name, t in tasks.items()
+    }
+
+    def state():
+        running = min(len(futures), sum(client.nthreads().values()))
+        return f"{finished} of {bar.total} finished, {running} running, {failed} failed"
+
+    with tqdm(
+        total=finished + failed + len(tasks),
+        initial=finished + failed,
+        file=sys.stderr,
+        bar_format="|{bar:16}| {desc}, {elapsed}, {remaining} left",
+    ) as bar:
+        bar.set_description_str(state())
+        try:
+            for future in as_completed(list(futures), loop=client.loop):
+                name = futures.pop(future)
+                if future.status == "error":  # not the notebook but its worker failed
+                    error = future.exception()
+                    told = short(f"{type(error).__name__}: {error}")
+                    text = _note(tasks[name].source, **tasks[name].origin, error=told)
+                else:
+                    text = future.result()
+                executed = _keep(tasks[name], text)
+                del future  # frees its result on the cluster
+                failed += executed.problem is not None
+                finished += executed.problem is None
+                bar.set_description_str(state(), refresh=False)
+                bar.update()
+                yield name, executed
+        except (OSError, asyncio.CancelledError, concurrent.futures.CancelledError):
+            raise TutorialError("The Dask scheduler was lost; start the sweep again to continue.") from None
+
+
+def _work(source, parameters, origin, execute):
+    """Execute one run on a worker; unless the cluster says otherwise, a run has one core."""
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
+    return execute(_note(source, **origin), parameters)
+
+
+def _note(text, **about):
+    """Return a notebook, as JSON text, with something to remember in its metadata."""
+    notebook = json.loads(text)
+    notebook["metadata"].setdefault("tutorial", {}).update(about)
+    return json.dumps(notebook, indent=1, ensure_ascii=False)
+
+
+def _keep(task, text):
+    write(text, task.output)
+    return read_executed(text)
+
+
+@contextlib.contextmanager
+def connect(scheduler: str | None, workers: int | None, runs: int) -> Iterator:
+    """Connect to a Dask scheduler, or to a new cluster on this machine that ends with the context."""
+    import dask
+    import distributed
+    from dask.system import CPU_COUNT
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is reported by `run_all`
+    if scheduler:
+        try:
+            client = distributed.Client(scheduler, timeout=CONNECTION_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise TutorialError(f"There is no Dask scheduler at {scheduler} ({error}).") from None
+        with client:
+            yield client
+        return
+    workers = at_a_time(workers, runs)
+    with (
+        # no run waits on a worker: if that dies, only the run that it executes is in doubt
+        dask.config.set({"distributed.scheduler.worker-saturation": 1}),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,  # the kernels use the memory, not the workers
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            env=dict.fromkeys(THREADS, str(max(1, CPU_COUNT // workers))),
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def at_a_time(workers: int | None, runs: int) -> int:
+    """Return how many runs this machine makes at a time: as given, or what cores and memory allow."""
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    return workers or max(1, min(CPU_COUNT, int(MEMORY_LIMIT / MEMORY_OF_A_RUN), runs))

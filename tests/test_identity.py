@@ -1,0 +1,125 @@
+"""The identity of code: what changes it, and what does not."""
+
+import importlib
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers.identity import code_hash, of_module, of_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the course, where a kernel would find it first; return a function that changes it."""
+    shutil.copytree(ROOT / "helpers", tmp_path / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+
+    def change(name, old, new):
+        path = tmp_path / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        importlib.invalidate_caches()
+
+    return change
+
+
+def notebook(*cells):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+
+
+def hashes():
+    """Of all notebooks of the course, by number."""
+    found = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        found[path.stem[:2]] = code_hash(nbformat.read(path, as_version=4))
+    return found
+
+
+def test_comments_and_docstrings_change_nothing_and_an_expression_does(copy):
+    before = hashes()
+    copy("helpers/errors.py", "class TutorialError", "# a remark\nclass TutorialError")
+    copy("helpers/errors.py", "A problem that the reader can solve.", "A problem.")
+    assert hashes() == before
+    copy("helpers/evaluation.py", "confidence=0.95", "confidence=0.9")
+    after = hashes()
+    changed = {number for number in before if after[number] != before[number]}
+    assert {"05", "06", "11"} <= changed and not {"00", "01", "03"} & changed
+
+
+def test_a_cell_counts_by_its_meaning():
+    base = code_hash(notebook("x = 1\nx + 1"))
+    assert code_hash(notebook("# a remark\nx = 1\n\nx + 1  # another")) == base
+    assert code_hash(notebook("x = 1\nx + 2")) != base
+    assert code_hash(notebook("x = 1\nx + 1;")) != base, "shows no result"
+    assert code_hash(notebook("x = 1", "x + 1")) != base
+    assert code_hash(notebook("'a text that is shown'")) != code_hash(notebook("'another'"))
+    assert code_hash(notebook("this is no code")) != code_hash(notebook("nor is this"))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%matplotlib inline\nfrom mine import answer",
+        "%%time\nfrom mine import answer",
+        "!ls\nimport mine",
+        "%time import mine",
+        "def later():\n    import mine.part",
+        'other = """\\\nfrom mine import answer"""',
+    ],
+)
+def test_nothing_hides_an_import_of_the_readers_own_module(tmp_path, cell):
+    """Next to the notebook, with a module in it that is imported relatively."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("from . import deep\nanswer = 41\n")
+    (tmp_path / "mine" / "deep.py").write_text("from .deeper import *\n")
+    (tmp_path / "mine" / "deeper.py").write_text("depth = 2\n")
+    (tmp_path / "mine" / "table.csv").write_text("1,2\n")
+    (tmp_path / "unrelated.py").write_text("x = 1\n")
+    found = [code_hash(notebook(cell), tmp_path)]
+    for name in ("__init__.py", "deep.py", "deeper.py", "table.csv"):
+        with open(tmp_path / "mine" / name, "a") as file:
+            file.write("more = 1\n")
+        found.append(code_hash(notebook(cell), tmp_path))
+    assert len(set(found)) == 5
+    (tmp_path / "unrelated.py").write_text("x = 2\n")
+    assert code_hash(notebook(cell), tmp_path) == found[-1]
+
+
+def test_packages_of_the_course_are_followed(copy):
+    ways = [
+        "from helpers.batch import make_plan",
+        "from helpers import batch",
+        "import helpers.batch as b",
+        "from helpers.batch.plans import make_plan",
+    ]
+    before = [code_hash(notebook(way)) for way in ways]
+    copy("helpers/batch/places.py", '"://" not in', '":/" not in')
+    assert all(code_hash(notebook(way)) != old for way, old in zip(ways, before))
+
+
+def test_the_generated_cell_counts_by_what_it_imports(copy):
+    cells = notebook("from helpers.parameters import check_parameters\nprint('a')")
+    cells.cells[0].metadata.tags = ["setup"]
+    before = code_hash(cells)
+    cells.cells[0].source = cells.cells[0].source.replace("'a'", "'b'")
+    assert code_hash(cells) == before
+    copy("helpers/parameters.py", "Parameter(128, 1, 10000)", "Parameter(127, 1, 10000)")
+    assert code_hash(cells) != before
+
+
+def test_libraries_count_by_their_versions_apart_from_the_code(monkeypatch):
+    cells = notebook("import json, numpy.random\nfrom sklearn import metrics\nimport no_such_module")
+    before = of_notebook(cells)
+    assert set(before.versions) == {"numpy", "scikit-learn"}
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
+    after = of_notebook(cells)
+    assert after.code == before.code and after.versions == {"numpy": "99", "scikit-learn": "99"}
+
+
+def test_training_is_known_with_what_it_imports():
+    assert {"keras", "tensorflow", "numpy"} <= set(of_module("helpers.training").versions)
