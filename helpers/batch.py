@@ -135,7 +135,7 @@ def code_hash(notebook):
     code = [
         cell.source
         for cell in notebook.cells
-        if cell.cell_type == "code" and "colab-setup" not in cell.metadata.get("tags", [])
+        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", [])
     ]
     found, waiting = ({}, [imported for cell in code for imported in imported_helpers(cell)])
     while waiting:

@@ -1,27 +1,41 @@
 """Let a notebook check a reader's answer to an exercise."""
 
-_exercise = None
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
-def check_answer(answer, passes=None, hint=""):
-    """Say whether an answer is right; an answer that is still ``...`` has not been given.
+@dataclass(frozen=True)
+class Check:
+    """The check of one exercise: ``check_1 = Check(passes, hint)``, then ``check_1(answer)``.
 
-    Args:
-        answer: what the reader wrote.
+    Attributes:
         passes: a function from the answer to True (right) or False. An answer that makes it fail
-            counts as wrong. None checks against the exercise before: so each solution is put to
-            the same check as the reader's answer.
+            counts as wrong.
         hint: a sentence for a wrong answer.
+        mistakes: typical wrong answers, each with a sentence that says what went wrong.
     """
-    global _exercise
-    if passes is not None:
-        _exercise = passes, hint
-    passes, hint = _exercise
-    if answer is ...:
-        print("Replace the ... with your answer and run this cell again.")
-        return
-    try:
-        right = bool(passes(answer))
-    except Exception:
-        right = False
-    print("Right!" if right else f"Not yet. {hint}")
+
+    passes: Callable[[Any], bool]
+    hint: str
+    mistakes: Mapping[Any, str] = field(default_factory=dict)
+
+    def __call__(self, answer: Any) -> None:
+        """Print whether an answer is right; one that is still ``...`` has not been given."""
+        if answer is ...:
+            print("Replace the ... with your answer and run this cell again.")
+            return
+        try:
+            right = bool(self.passes(answer))
+        except Exception:
+            right = False
+        print("Right!" if right else f"Not yet. {self._advice(answer)}")
+
+    def _advice(self, answer):
+        for mistake, sentence in self.mistakes.items():
+            try:
+                if answer == mistake or abs(answer - mistake) <= 1e-4 * abs(mistake):
+                    return sentence
+            except (TypeError, ValueError):  # not a number, or many
+                pass
+        return self.hint

@@ -1,32 +1,55 @@
-"""Checking a reader's answers."""
+"""The check of a reader's answers."""
 
 import numpy as np
 import pytest
 
-from helpers.exercises import check_answer
+from helpers.exercises import Check
+
+check_1 = Check(
+    lambda answer: 0 < answer < 0.5,
+    "Look again.",
+    mistakes={0.9: "That is the share of the right ones.", 10_000: "You counted the test images."},
+)
 
 
 @pytest.mark.parametrize(
-    "answer, passes, shown",
+    ("answer", "says"),
     [
-        (42, lambda answer: answer == 42, "Right!\n"),
-        (41, lambda answer: answer == 42, "Not yet. Six times seven.\n"),
-        (..., lambda answer: answer == 42, "Replace the ... with your answer and run this cell again.\n"),
-        ("text", lambda answer: answer + 1 == 42, "Not yet. Six times seven.\n"),  # TypeError
-        (None, lambda answer: answer.shape == (3,), "Not yet. Six times seven.\n"),  # AttributeError
-        ([], lambda answer: answer[0] == 42, "Not yet. Six times seven.\n"),  # IndexError
-        (np.arange(3), lambda answer: answer == 1, "Not yet. Six times seven.\n"),  # no truth value
-        (np.arange(3), lambda answer: (answer == [0, 1, 2]).all(), "Right!\n"),
-        (0, lambda answer: answer, "Not yet. Six times seven.\n"),
+        (0.3, "Right!\n"),
+        (np.float32(0.3), "Right!\n"),
+        (0.7, "Not yet. Look again.\n"),
+        (0.9, "Not yet. That is the share of the right ones.\n"),
+        (0.90001, "Not yet. That is the share of the right ones.\n"),
+        (10_000, "Not yet. You counted the test images.\n"),
+        ("a half", "Not yet. Look again.\n"),
+        (None, "Not yet. Look again.\n"),
+        (np.ones(3), "Not yet. Look again.\n"),
+        (..., "Replace the ... with your answer and run this cell again.\n"),
     ],
 )
-def test_check_answer(answer, passes, shown, capsys):
-    assert check_answer(answer, passes, "Six times seven.") is None
-    assert capsys.readouterr() == (shown, "")
+def test_says_whether_an_answer_is_right(capsys, answer, says):
+    check_1(answer)
+    assert capsys.readouterr().out == says
+
+
+def test_each_exercise_has_a_check_of_its_own(capsys):
+    """Whichever exercises were run before, and in whatever order."""
+    check_2 = Check(lambda answer: answer == 2, "Two.")
+    check_2(2)
+    check_1(0.3)
+    check_2(3)
+    assert capsys.readouterr().out == "Right!\nRight!\nNot yet. Two.\n"
+
+
+def test_an_answer_that_the_check_cannot_handle_is_wrong(capsys):
+    check_3 = Check(lambda answer: answer.shape == (3,), "An array.")
+    for answer in ([], np.arange(2), "abc"):
+        check_3(answer)
+    assert capsys.readouterr().out == 3 * "Not yet. An array.\n"
 
 
 def test_answer_not_given_is_not_checked():
-    check_answer(..., lambda answer: pytest.fail("checked"), "hint")
+    Check(lambda answer: pytest.fail("checked"), "hint")(...)
 
 
 def test_interrupt_is_not_an_answer():
@@ -34,4 +57,4 @@ def test_interrupt_is_not_an_answer():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        check_answer(1, interrupted, "hint")
+        Check(interrupted, "hint")(1)

@@ -5,7 +5,7 @@
     python tools/refresh.py --no-run         only navigation, badges, figures and README
 
 An executed notebook replaces the committed one, without papermill's traces. Navigation, badges and
-the Colab cell are generated; so are the README's marked parts and the files in ``figures/``.
+the set-up cell are generated; so are the README's marked parts and the files in ``figures/``.
 """
 
 import argparse
@@ -32,18 +32,34 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
-COLAB_CELL = """\
-# In Google Colab only: install this tutorial's helpers, and keep all versions there.
+SETUP_CELL = """\
+# Set-up: the course's helpers, and a check of the settings above.
 import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and importlib.util.find_spec("helpers") is None:
+if importlib.util.find_spec("helpers") is None:
+    source = "git+{repository}"
+    if "google.colab" not in sys.modules:
+        raise ModuleNotFoundError(
+            "This notebook needs the course's helpers, which are not installed in the"
+            " environment of its kernel. Choose the kernel of the course's environment"
+            " (`make lab` opens it), or install the helpers into this one with"
+            f" `pip install {{source}}`."
+        )
     pip = [sys.executable, "-m", "pip"]
     installed = subprocess.check_output([*pip, "list", "--format=freeze"])
-    source = "git+{repository}"
     command = [*pip, "install", "--quiet", "--constraint", "/dev/stdin", source]
-    subprocess.run(command, input=installed, check=True)"""
+    subprocess.run(command, input=installed, check=True)  # all versions stay
+
+{quiet}from helpers.exercises import Check
+from helpers.parameters import check_parameters
+from helpers.plots import use_style
+
+check_parameters(
+{parameters}
+)
+use_style()"""
 
 
 def repository():
@@ -83,13 +99,28 @@ def first_cell(path, notebook, paths):
     )
 
 
+def setup_cell(notebook):
+    """Return the source of the folded cell that follows a notebook's parameters."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    (parameters,) = (cell for cell in code if "parameters" in cell.metadata.get("tags", []))
+    names = re.findall(r"^(\w+)", parameters.source, flags=re.MULTILINE)
+    loads = any(
+        re.search(r"^(?:import|from) (?:keras|tensorflow)\b", cell.source, re.MULTILINE) for cell in code
+    )
+    return SETUP_CELL.format(
+        repository=repository(),
+        quiet="import helpers.quiet  # TensorFlow's start-up messages off\n" if loads else "",
+        parameters="\n".join(f"    {name}={name}," for name in names),
+    )
+
+
 def write_generated_cells(paths):
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         notebook.cells[0].source = first_cell(path, notebook, paths)
         for cell in notebook.cells:
-            if "colab-setup" in cell.metadata.get("tags", []):
-                cell.source = COLAB_CELL.format(repository=repository())
+            if "setup" in cell.metadata.get("tags", []):
+                cell.source = setup_cell(notebook)
         nbformat.write(notebook, path)
 
 
