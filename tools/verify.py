@@ -52,7 +52,15 @@ RECORD = [
     ("*error_rate", 0.003, "as the accuracy"),
     ("*minus*", 0.004, "a difference of mean accuracies over five seeds"),
 ]
-OTHER_MACHINE = ("precision", "device", "*version*", "*seconds*", "*_p_value", "most_confused*", "best_learning*")
+OTHER_MACHINE = (
+    "precision",
+    "device",
+    "*version*",
+    "*seconds*",
+    "*_p_value",
+    "most_confused*",
+    "best_learning*",
+)
 
 # In texts, what the machine or chance decides and no tolerance fits; replaced on both sides.
 NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:e[-+]?\d+)?"
@@ -66,7 +74,10 @@ NOT_COMPARED = [
     (r"█+", "<bar>"),
 ]
 RIGHT = re.compile(r"([\d,]+) of ([\d,]+) ((?:test |validation |training )?(?:images|digits|right))")
-VARIES = "varies"  # tag of a cell whose text depends on the run: which image, which class, which is better
+VARIES = (
+    "varies"  # tag of a cell whose text depends on the machine: which image, which class, which is better
+)
+TIMED = "timed"  # tag of a cell that shows what a clock says: different in every run
 
 
 def value(number):
@@ -99,14 +110,19 @@ def _same_line(*lines):
     for line in lines:
         for pattern, replacement in NOT_COMPARED:
             line = re.sub(pattern, replacement, line)
-        line = RIGHT.sub(lambda found: f"{value(found[1]) / value(found[2]):.4f} of {found[2]} {found[3]}", line)
-        numbers.append([(found[0], line[found.end() :].startswith("%")) for found in re.finditer(NUMBER, line)])
+        line = RIGHT.sub(
+            lambda found: f"{value(found[1]) / value(found[2]):.4f} of {found[2]} {found[3]}", line
+        )
+        numbers.append(
+            [(found[0], line[found.end() :].startswith("%")) for found in re.finditer(NUMBER, line)]
+        )
         texts.append(re.sub(r"[ +-]+", " ", re.sub(NUMBER, "#", line)).strip())  # columns move with widths
     if texts[0] != texts[1] or len(numbers[0]) != len(numbers[1]):
         return False
     for (a, percent), (b, _) in zip(*numbers, strict=True):
         measured = re.search(r"[.e]", a) or re.search(r"[.e]", b)
-        if a != b and not (measured and close(value(a), value(b), percent or "%" in lines[0])):
+        percent = percent or "%" in lines[0] or "points" in lines[0]
+        if a != b and not (measured and close(value(a), value(b), percent)):
             return False
     return True
 
@@ -174,9 +190,12 @@ def differences(before, after, exact=False):
             continue
         a, b = shown(one, exact), shown(other, exact)
         if [kind for kind, _ in a] != [kind for kind, _ in b]:
-            found.append(f"cell {number} showed {[kind for kind, _ in a]} and shows {[kind for kind, _ in b]}")
+            found.append(
+                f"cell {number} showed {[kind for kind, _ in a]} and shows {[kind for kind, _ in b]}"
+            )
             continue
-        if not exact and VARIES in one.metadata.get("tags", []):
+        tags = one.metadata.get("tags", [])
+        if TIMED in tags or VARIES in tags and not exact:
             continue
         for (kind, content), (_, again) in zip(a, b, strict=True):
             if exact:
