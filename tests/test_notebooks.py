@@ -20,10 +20,10 @@ import pytest
 from helpers.record import record_in
 from tests.conftest import make_arrays
 from tools import verify
+from tools.edit import quick
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-QUICK = {"dataset": "sample", "epochs": 2, "seeds": 2}
 
 
 def environment(runs, **more):
@@ -37,13 +37,6 @@ def run_papermill(notebook, output, *options, runs, **more):
     return subprocess.run(
         command, capture_output=True, text=True, cwd=output.parent, env=environment(runs, **more)
     )
-
-
-def quick(notebook):
-    """Return parameters with which a notebook is done in seconds."""
-    declared = set(papermill.inspect_notebook(str(notebook)))
-    epochs = {"epochs": 1} if "seeds" in declared else {}  # many trainings
-    return {name: value for name, value in (QUICK | epochs).items() if name in declared}
 
 
 # Put to each check right after its solution, where `answer` is the right one; leaves no names behind.
@@ -62,7 +55,7 @@ def _probe(check, right):
     wrong = [value for value in (0, 0.1, 1, -1, None, "a text") if not same(value)]
     refused = {repr(value): shown(value) for value in wrong}
     advised = {sentence: shown(mistake) for mistake, sentence in check.mistakes.items() if not same(mistake)}
-    return json.dumps([check.hint, refused, advised, shown(...)])
+    return json.dumps([refused, advised, shown(...)])
 print(_probe(check_N, answer))
 del _probe"""
 
@@ -85,13 +78,12 @@ def check_probes(executed):
     found = [cell for cell in executed.cells if "probe" in cell.metadata.get("tags", [])]
     assert len(found) >= 3
     for number, cell in enumerate(found, start=1):
-        hint, refused, advised, waiting = json.loads(cell.outputs[0].text)
+        refused, advised, waiting = json.loads(cell.outputs[0].text)
         assert waiting.startswith("Replace the ..."), number
         for wrong, said in refused.items():
             assert said.startswith("Not yet. "), f"check_{number} takes {wrong}: {said}"
         for sentence, said in advised.items():
             assert said == f"Not yet. {sentence}\n", f"check_{number}: a mistake gets another advice"
-        assert hint.endswith((".", "?")) and hint[0].isupper() or "`" in hint or "[" in hint, hint
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

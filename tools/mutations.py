@@ -1,9 +1,9 @@
 """Tests that can fail: put plausible mistakes into copies of the project, one at a time; see who notices.
 
-    python tools/mutations.py                 all of them
-    python tools/mutations.py --sample 10     ten of them, drawn by the commit
-    python tools/mutations.py -k shuffle      those with this word in their description or place
-    python tools/mutations.py --jobs 2        two at a time
+    python -m tools.mutations                 all of them
+    python -m tools.mutations --sample 10     ten of them, drawn by the commit
+    python -m tools.mutations -k shuffle      those with this word in their description or place
+    python -m tools.mutations --jobs 2        two at a time
 
 Each mistake is one that a maintainer could make. A copy of the project gets it, and the tests that
 should notice run there. It counts as caught only if one of them fails: not if they cannot be

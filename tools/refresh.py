@@ -1,8 +1,8 @@
 """Execute the notebooks on the full MNIST and rewrite everything that is made from them.
 
-    python tools/refresh.py                  all notebooks
-    python tools/refresh.py 04_training      only this one
-    python tools/refresh.py --no-run         only navigation, badges, figures and README
+    python -m tools.refresh             all notebooks
+    python -m tools.refresh 04          only this one
+    python -m tools.refresh --no-run    only navigation, badges, set-up cells, figures and README
 
 An executed notebook replaces the committed one, without papermill's traces. Navigation, badges and
 the set-up cell are generated; so are the README's marked parts and the files in ``figures/``.
@@ -71,6 +71,15 @@ def repository():
 
 def notebook_paths():
     return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def named(names):
+    """Return the notebooks whose names start so, as in 04."""
+    paths = notebook_paths()
+    unknown = [name for name in names if not any(path.name.startswith(name) for path in paths)]
+    if unknown:
+        raise SystemExit(f"There is no notebook {', '.join(unknown)}.")
+    return [path for path in paths if path.name.startswith(tuple(names))]
 
 
 def title(notebook):
@@ -294,13 +303,11 @@ def fill_readme(text, parts):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("names", nargs="*", help="notebooks to execute (default: all)")
+    arguments.add_argument("names", nargs="*", help="the first letters of notebooks to execute (default: all)")
     arguments.add_argument("--no-run", action="store_true", help="execute none")
     options = arguments.parse_args()
     paths = notebook_paths()
-    unknown = set(options.names) - {path.stem for path in paths}
-    if unknown:
-        raise SystemExit(f"There is no notebook {', '.join(sorted(unknown))}.")
+    chosen = named(options.names or [""])
 
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -309,7 +316,6 @@ def main():
         write_generated_cells(paths)  # they are executed too
         with tempfile.TemporaryDirectory() as runs:
             os.environ["MNIST_RUNS"] = runs  # train anew; nothing kept from earlier days
-            chosen = [path for path in paths if path.stem in options.names or not options.names]
             executed = {}
             for path in chosen:
                 executed[path] = execute(path)

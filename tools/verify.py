@@ -1,9 +1,9 @@
 """Compare executed notebooks: to the letter, or measured numbers within stated tolerances.
 
-    python tools/verify.py          execute on the full MNIST what changed since its outputs were made,
+    python -m tools.verify          execute on the full MNIST what changed since its outputs were made,
                                     and one notebook drawn by the day; compare with the committed outputs
-    python tools/verify.py --all    execute every notebook
-    python tools/verify.py 04 05    execute these
+    python -m tools.verify --all    execute every notebook
+    python -m tools.verify 04 05    execute these
 
 A notebook has changed if the hash of its code or of ``constraints.txt`` is not the one that `make refresh`
 left in its metadata. What is measured may differ between machines; how far, say `RECORD` and `close`.
@@ -213,10 +213,7 @@ def differences(before, after, exact=False):
 def choose(paths, everything=False, names=(), today=None):
     """Return the notebooks to execute: path → why."""
     if names:
-        unknown = [name for name in names if not any(path.name.startswith(name) for path in paths)]
-        if unknown:
-            raise SystemExit(f"There is no notebook {', '.join(unknown)}.")
-        return {path: "named" for path in paths if path.name.startswith(tuple(names))}
+        return dict.fromkeys(refresh.named(names), "named")
     if everything:
         return dict.fromkeys(paths, "all are executed")
     chosen = {}
