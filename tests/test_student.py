@@ -29,7 +29,9 @@ def test_solutions_are_out_and_checks_stay(course, path):
     for cell in tagged(original, "solution"):
         assert cell.source not in "\n".join(one.source for one in notebook.cells)
     for tag in ("check", "exercise", "setup", "parameters"):
-        assert [cell.source for cell in tagged(notebook, tag)] == [cell.source for cell in tagged(original, tag)]
+        assert [cell.source for cell in tagged(notebook, tag)] == [
+            cell.source for cell in tagged(original, tag)
+        ]
     assert len(tagged(notebook, "exercise")) >= 3
     assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)
     assert "## Where to read more" in text
@@ -57,12 +59,18 @@ def test_what_stays_uses_no_name_that_only_a_solution_defines(course, path):
 def test_every_link_leads_somewhere_in_the_course(course):
     for path in [course / "README.md", *sorted((course / "notebooks").glob("*.ipynb"))]:
         cells = read(path).cells if path.suffix == ".ipynb" else [None]
-        texts = [cell.source for cell in cells if cell.cell_type == "markdown"] if cells[0] else [path.read_text()]
+        texts = (
+            [cell.source for cell in cells if cell.cell_type == "markdown"]
+            if cells[0]
+            else [path.read_text()]
+        )
         targets = [target for text in texts for target in re.findall(r"\]\(([^)]+)\)", text)]
         assert targets
         for target in targets:
             assert "colab.research" not in target, "it leads to the notebook with solutions"
-            assert target.startswith(("https://", "#")) or (path.parent / target.split("#")[0]).exists(), target
+            assert target.startswith(("https://", "#")) or (path.parent / target.split("#")[0]).exists(), (
+                target
+            )
 
 
 def test_it_runs_and_waits_for_answers(course, tmp_path, monkeypatch):

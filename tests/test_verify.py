@@ -152,6 +152,9 @@ def test_what_changed_is_executed_and_one_more_is_drawn(tmp_path, changed):
             assert chosen[paths[3]] == f"other {changed.removesuffix('_sha256')}"
     assert len({path for chosen in days for path in chosen}) > 3
     assert list(verify.choose(paths, everything=True)) == paths
-    assert [path.stem for path in verify.choose(paths, names=["02", "00"])] == ["00_quickstart", "02_preprocessing"]
+    assert [path.stem for path in verify.choose(paths, names=["02", "00"])] == [
+        "00_quickstart",
+        "02_preprocessing",
+    ]
     with pytest.raises(SystemExit, match="no notebook 77"):
         verify.choose(paths, names=["02", "77"])

@@ -39,7 +39,9 @@ def start(project, path, output):
 def committed(folder):
     """Write the last commit's notebooks and helpers into a folder."""
     parts = ["notebooks", "helpers", "pyproject.toml", "figures"]
-    archive = subprocess.run(["git", "archive", "HEAD", *parts], cwd=refresh.ROOT, stdout=subprocess.PIPE, check=True)
+    archive = subprocess.run(
+        ["git", "archive", "HEAD", *parts], cwd=refresh.ROOT, stdout=subprocess.PIPE, check=True
+    )
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
 
 

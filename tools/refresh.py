@@ -303,7 +303,9 @@ def fill_readme(text, parts):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("names", nargs="*", help="the first letters of notebooks to execute (default: all)")
+    arguments.add_argument(
+        "names", nargs="*", help="the first letters of notebooks to execute (default: all)"
+    )
     arguments.add_argument("--no-run", action="store_true", help="execute none")
     options = arguments.parse_args()
     paths = notebook_paths()

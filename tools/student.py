@@ -74,7 +74,9 @@ def write_course(folder):
     for path in sorted((folder / "notebooks").glob("*.ipynb")):
         nbformat.write(without_solutions(nbformat.read(path, as_version=4)), path)
     readme = folder / "README.md"
-    text = re.sub(r" \| \[!\[Open in Colab\]\([^)]*\)\]\([^)]*\) \|", " | |", readme.read_text(encoding="utf-8"))
+    text = re.sub(
+        r" \| \[!\[Open in Colab\]\([^)]*\)\]\([^)]*\) \|", " | |", readme.read_text(encoding="utf-8")
+    )
     readme.write_text(text.replace(", with solutions folded away", ""), encoding="utf-8")
 
 
