@@ -1,7 +1,8 @@
-# make tutorial · test · lab · book · check · verify · refresh · study   (see README.md)
+# For readers: make tutorial · test · lab · book. For maintainers: the others, see CONTRIBUTING.md.
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+RUN := .venv/bin/python -m
 export JUPYTER_PREFER_ENV_PATH := 1
 
 # Paths from the caller's folder: notebooks run in another one. (Quoted for the shell.)
@@ -19,7 +20,7 @@ RUNS := "$${MNIST_RUNS:-runs}"
 # Stop with one sentence if a folder cannot be written to. $(call writable,FOLDER,WHAT TO DO)
 writable = @mkdir -p $(1) 2>/dev/null && test -w $(1) || { echo $(1)" cannot be written to; $(2)." >&2; exit 1; }
 
-.PHONY: tutorial test lab book check verify refresh study constraints again
+.PHONY: tutorial test lab book student dev edit check machines mutations verify refresh study constraints again
 .DELETE_ON_ERROR:
 
 # The virtual environment, made again when what it should hold changes or PYTHON names another.
@@ -44,7 +45,9 @@ tutorial: .venv/ready
 	$(BIN)/python -m helpers.batch run all $(RUNS)/tutorial $(ARGS)
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --maxschedchunk 1
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(RUN) pytest -n logical --maxprocesses 4 --maxschedchunk 1
 
 lab: .venv/ready
 	mkdir -p .venv/share/jupyter/lab/settings
@@ -59,21 +62,44 @@ book: .venv/ready
 	$(BIN)/python -m sphinx -q -W --keep-going -c tools/book . $(BOOK)
 	@echo "Open $(BOOK)/index.html in a browser."
 
-# Every way in, which takes longer: notebooks in a real browser, Colab, fresh machines, faults.
+# The course without solutions, for a class: make student STUDENT=FOLDER
+STUDENT ?= runs/student
+student: .venv/ready
+	$(RUN) tools.student '$(STUDENT)'
+
+# For changing the course: differences of notebooks that can be read, and the checks before a commit.
+dev: .venv/dev
+.venv/dev: .venv/ready
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook,book,test,dev]'
+	$(BIN)/nbdime config-git --enable
+	$(BIN)/pre-commit install
+	touch $@
+
+# Execute one notebook on the sample and show what changed since the last commit: make edit N=04
+edit: .venv/dev
+	$(RUN) tools.edit $(or $(N),$(error Name a notebook, as in make edit N=04))
+
+# Every way in, which takes longer: a real browser, Colab, fresh machines, faults. Then what hangs on the clock.
 check: .venv/ready
-	$(BIN)/python -m pytest -m "slow and not machine"
-	$(BIN)/python -m pytest -m machine -n 2 --dist loadscope
+	$(RUN) pytest -m "slow and not timed and not everywhere" -n 2 --dist loadscope --no-loadscope-reorder
+	$(RUN) pytest -m timed
 
-# Execute the committed notebooks again on the full MNIST and compare with their stored outputs.
+# Every Python at hand, and the newest versions of all dependencies.
+machines: .venv/ready
+	$(RUN) pytest -m everywhere -n 2 --dist loadscope
+
+# Put plausible mistakes into copies of the project, all or N of them, and see that the tests notice.
+mutations: .venv/ready
+	$(RUN) tools.mutations --jobs 2 $(if $(N),--sample $(N))
+
+# Execute again, on the full MNIST, what changed since its outputs were made, or everything with ALL=1,
+# and compare with the stored outputs.
 verify: .venv/ready
-	$(BIN)/python -c 'from helpers.data import load_mnist; load_mnist("mnist")'
-	rm -rf runs/verify
-	MNIST_RUNS="$(CURDIR)/runs/verify" $(BIN)/python -m pytest --nbval -p tests.nbval_plugin \
-	  --nbval-sanitize-with tests/sanitize.cfg notebooks
+	$(RUN) tools.verify $(if $(ALL),--all) $(N)
 
-# Execute the notebooks on the full MNIST and rewrite outputs, figures, navigation and README.
+# Execute the notebooks, or those of N=04, on the full MNIST; rewrite outputs, figures, navigation and README.
 refresh: .venv/ready
-	$(BIN)/python tools/refresh.py
+	$(RUN) tools.refresh $(N)
 
 # The study of recipes that notebook 10 reads: hours of CPU time; continues where it was stopped.
 study: .venv/ready

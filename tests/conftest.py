@@ -25,10 +25,21 @@ def make_arrays(train=40, test=20, classes=10, seed=0):
     return arrays
 
 
+LONGEST = ("09_", "04_", "07_", "02_", "10_", "12_", "08_")  # notebooks, in the order of CPU seconds
+
+
 def pytest_collection_modifyitems(items):
-    """Put the longest tests first, the later notebooks, so that no core waits for another at the end."""
-    longest = [item for item in items if item.name.startswith("test_two_executions_agree")]
-    items[:] = longest[::-1] + [item for item in items if item not in longest]
+    """Put the longest tests first, so that no core waits for another at the end: machines, then notebooks."""
+
+    def place(item):
+        if item.get_closest_marker("machine"):
+            return -2, 0
+        if item.name.startswith("test_two_executions_agree"):
+            notebook = item.name.partition("[")[2][:3]
+            return -1, LONGEST.index(notebook) if notebook in LONGEST else len(LONGEST)
+        return 0, 0
+
+    items.sort(key=place)
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """A notebook opened alone in Google Colab: its set-up cell installs the helpers and changes nothing.
 
+The quickstart is executed there; of the others, the set-up cell and Colab's form are looked at.
+
 Colab is imitated by a virtual environment with versions from Colab's own list of packages, where a
 stand-in for ``google.colab`` is imported as the kernel starts. The address that the set-up cell
 installs from is redirected to a clone of this repository, its committed state.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,8 +21,9 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from helpers.record import read_record
-from tests.test_notebooks import NOTEBOOKS, ROOT, check_stderr, quick
-from tools.refresh import COLAB_CELL, repository
+from tests.test_notebooks import NOTEBOOKS, ROOT, check_stderr
+from tools.edit import quick
+from tools.refresh import repository, setup_cell
 
 # From https://github.com/googlecolab/backend-info, January 2026; other versions where those do not
 # run on Python 3.10 to 3.13. Colab's grpcio-status is one of many that need protobuf 5.
@@ -126,14 +130,12 @@ def test_the_setup_cell_installs_the_helpers_and_changes_no_version(colab, first
 
 
 @needs_colab
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_to_the_end(colab, first, path):
-    """The quickstart in the very kernel that installed the helpers, the others in the same environment."""
-    executed = first[0] if path == NOTEBOOKS[0] else colab.run(path)
+def test_the_quickstart_runs_to_the_end(first):
+    """In the very kernel that installed the helpers."""
+    executed = first[0]
     notebook = nbformat.read(executed, as_version=4)
     cells = notebook.cells
-    (setup,) = (cell for cell in cells if "colab-setup" in cell.metadata.get("tags", []))
-    assert setup.source == COLAB_CELL.format(repository=repository())
+    (setup,) = (cell for cell in cells if "setup" in cell.metadata.get("tags", []))
     assert not any("ERROR" in output.text for output in setup.outputs)  # pip reports what does not fit
     setup.outputs = []
     nbformat.write(notebook, executed)
@@ -142,15 +144,31 @@ def test_runs_to_the_end(colab, first, path):
     check_stderr(executed)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_nothing_of_ours_is_imported_before_the_set_up_cell(path):
+    """And the cell is the one that is tried here, shown as a form without its code."""
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    (place,) = (number for number, cell in enumerate(code) if "setup" in cell.metadata.get("tags", []))
+    assert "parameters" in code[place - 1].metadata.tags
+    assert not any("import" in cell.source for cell in code[:place])
+    assert code[place].source == setup_cell(notebook) and code[place].metadata.cellView == "form"
+
+
 @pytest.mark.parametrize("place", ["Jupyter", "Colab"])
-def test_the_setup_cell_acts_in_colab_only(place, monkeypatch, capfd):
-    """Even where the helpers are not installed; in Colab, it calls pip."""
+def test_the_setup_cell_installs_in_colab_only(place, monkeypatch, capfd):
+    """Where the helpers are not installed, it calls pip in Colab, and elsewhere says what to do."""
     calls = []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for name in ("run", "check_output", "Popen"):
         monkeypatch.setattr(subprocess, name, lambda command, **options: calls.append(command))
     if place == "Colab":
         monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    exec(COLAB_CELL.format(repository=repository()), {})
+    source = setup_cell(nbformat.read(NOTEBOOKS[0], as_version=4))
+    installing = source[: source.index("\nimport helpers.quiet")]
+    with contextlib.ExitStack() as stack:
+        if place == "Jupyter":
+            stack.enter_context(pytest.raises(ModuleNotFoundError, match="needs the course's helpers"))
+        exec(installing, {})
     assert [command[3] for command in calls] == (["list", "install"] if place == "Colab" else [])
     assert capfd.readouterr() == ("", "")

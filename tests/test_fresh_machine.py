@@ -1,7 +1,8 @@
 """The README's commands on a fresh machine: a new clone, an empty home folder, no settings but pip's.
 
 The machine's user has no rights beyond a folder of a name with spaces and non-ASCII letters, and the
-lowest supported Python that they can start. `make tutorial` and `make test` run there, the first with
+lowest supported Python that they can start, with the lowest versions that `pyproject.toml` allows.
+`make tutorial` and `make test` run there, the first with
 few epochs on the sample, the second without what `.ci/run` does itself. Then the same checkout is made
 read-only, and reads the full data if that is at hand.
 """
@@ -16,8 +17,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from helpers.record import read_record
+from tests.test_structure import dependencies
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,7 +33,7 @@ VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 NOBODY = "65534"
 ANOTHER_USER = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 QUICK = "-p dataset sample -p epochs 1 -p seeds 2"
-UNIT_TESTS = "PYTEST_ADDOPTS=-k 'not two_executions_agree and not test_draw'"
+UNIT_TESTS = "PYTEST_ADDOPTS=-k 'not two_executions_agree and not test_draw and not made_by_the_code'"
 KEPT = {"PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"}
 SAMPLE = "MNIST sample (5,000 digits)"
 
@@ -127,10 +130,8 @@ class Machine:
 
 def full_data():
     """The path of the full MNIST, if it is at hand."""
-    for path in (os.environ.get("MNIST_PATH"), ROOT.parent / "shared" / "data" / "mnist.npz"):
-        if path and Path(path).is_file():
-            return str(Path(path).resolve())
-    return None
+    path = os.environ.get("MNIST_PATH")
+    return str(Path(path).resolve()) if path and Path(path).is_file() else None
 
 
 @functools.cache
@@ -142,6 +143,14 @@ def python_and_user():
     return next(iter(find_pythons(as_user).values()), None), as_user
 
 
+def lowest(requirement):
+    """Return a requirement of exactly its lowest version."""
+    wanted = Requirement(requirement)
+    (version,) = (one.version for one in wanted.specifier if one.operator == ">=")
+    wanted.specifier = f"=={version}"
+    return str(wanted)
+
+
 @pytest.fixture(scope="module")
 def user():
     """The user's machine, set up."""
@@ -151,6 +160,9 @@ def user():
     machine = Machine(python, "Übung & köder 数字/mnist classification", as_user)
     try:
         machine.succeed(machine.make(".venv/ready"))
+        (machine.home / "lowest.txt").write_text("\n".join(map(lowest, dependencies())))
+        pip = [".venv/bin/python", "-m", "pip", "install", "--quiet", "-c", machine.home / "lowest.txt"]
+        machine.succeed(machine.run(*pip, "-e", ".[notebook,test]"))
         yield machine
     finally:
         machine.remove()

@@ -1,8 +1,9 @@
-"""Every notebook in JupyterLab, as a reader has it: in Chromium, run by the menu, then looked at.
+"""Every notebook in JupyterLab, as a reader has it: in Chromium, opened as committed and looked at.
 
-One server for all, on copies of the notebooks without their stored outputs. The copies run on the
-sample, with all other parameters at their defaults. To see the pictures, name a folder in the
-environment variable ``LAB_PICTURES``.
+Two of them are also run by the menu, 04 for its progress and 12 for its drawing: copies without stored
+outputs, on the sample, with all other parameters at their defaults. (That all run to the end is tested in
+test_notebooks.) One server for all. To see pictures of these, name a folder in the environment variable
+``LAB_PICTURES``.
 """
 
 import contextlib
@@ -19,14 +20,11 @@ import nbformat
 import pytest
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
-from playwright.sync_api import Error, sync_playwright
 
 from tests.test_notebooks import NOTEBOOKS, ROOT, is_progress
 
-pytestmark = pytest.mark.slow
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")  # None: Playwright's own
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+RUN = [path for path in NOTEBOOKS if path.name[:2] in ("04", "12")]
+OPENED = [path for path in NOTEBOOKS if path not in RUN]
 STROKES = {1: "50,0 48,50 46,100", 3: "10,8 50,0 85,15 80,38 40,48 80,58 90,80 60,100 8,92"}
 ASK = 'print("read as", names[best], "drawn" if pad.digit is not None else "not drawn")'
 MINUTES = 60_000
@@ -71,7 +69,8 @@ def lab(tmp_path_factory):
     shutil.copytree(ROOT / "figures", home / "course" / "figures")
     shutil.copy(ROOT / "README.md", home / "course")
     for path in NOTEBOOKS:
-        nbformat.write(copy_of(path), home / "course" / "notebooks" / path.name)
+        notebook = copy_of(path) if path in RUN else nbformat.read(path, as_version=4)
+        nbformat.write(notebook, home / "course" / "notebooks" / path.name)
     ours = {name: value for name, value in os.environ.items() if name not in ("MNIST_PATH", "MPLBACKEND")}
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MNIST_RUNS"):
         ours[name] = str(home / name.lower())
@@ -100,17 +99,6 @@ def address(folder, server, log):
                 return json.loads(file.read_text())["url"]
         time.sleep(0.1)
     raise RuntimeError(log.read_text()[-3000:])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        try:
-            yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        except Error as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(f"needs the browser Chromium ({str(error).splitlines()[0]})")
 
 
 @pytest.fixture
@@ -153,7 +141,8 @@ def count_of_figures(path):
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
 def test_runs_and_shows_everything(open_notebook, tmp_path, path):
     page = open_notebook(path)
     run_all(page)
@@ -167,9 +156,41 @@ def test_runs_and_shows_everything(open_notebook, tmp_path, path):
     assert noise == []
     pictures(page, Path(os.environ.get("LAB_PICTURES", tmp_path)), path.stem)
     open_solutions(page)
+    check_pictures(page, path)
+    check_folding(page, path)
+    if path.stem.startswith("12_"):
+        check_drawing(page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", OPENED, ids=lambda path: path.stem)
+def test_opens_as_committed(open_notebook, path):
+    page = open_notebook(path)
+    assert page.locator(".jp-Dialog").count() == 0
+    open_solutions(page)
+    check_pictures(page, path)
+    check_folding(page, path)
+
+
+def check_folding(page, path):
+    """Set-up and checks show no code; cells are drawn little by little."""
+    cells = nbformat.read(path, as_version=4).cells
+    folded = [cell for cell in cells if "hide-input" in cell.metadata.get("tags", [])]
+    assert len(folded) >= 4
+    page.wait_for_function(
+        "(count) => document.querySelectorAll('.jp-CodeCell .jp-InputPlaceholder').length === count",
+        arg=len(folded),
+        timeout=MINUTES,
+    )
+    for start in ("# Set-up: ", "# Check of the answer"):
+        for cell in page.locator(".jp-CodeCell .cm-content", has_text=re.compile(f"^{start}")).all():
+            assert not cell.is_visible(), start
+
+
+def check_pictures(page, path):
+    """Every figure of the notebook is drawn."""
     images = page.locator(".jp-OutputArea-output img")
-    on_full_data_only = path.stem.startswith("08_")  # the figure of test digits whose label is disputed
-    assert images.count() == count_of_figures(path) - on_full_data_only
+    assert images.count() == count_of_figures(path)
     for image in images.all():
         image.scroll_into_view_if_needed()
         page.wait_for_function(
@@ -177,8 +198,6 @@ def test_runs_and_shows_everything(open_notebook, tmp_path, path):
         )
         area = image.bounding_box()
         assert area["width"] > 50
-    if path.stem.startswith("12_"):
-        check_drawing(page)
 
 
 def open_solutions(page):
@@ -228,6 +247,7 @@ def check_drawing(page):
     assert "Nothing is drawn" not in reads.locator(".jp-OutputArea").text_content()
 
 
+@pytest.mark.timed
 def test_progress_moves_while_a_network_trains(open_notebook):
     (path,) = (path for path in NOTEBOOKS if path.stem == "04_training")
     page = open_notebook(path)

@@ -1,18 +1,15 @@
-"""The README's two commands on every supported Python at hand, and with other versions of what they need.
+"""The README's two commands on other Pythons, and with other versions of what they need.
 
-Each Python has a fresh machine (see `test_fresh_machine`). The lowest versions that `pyproject.toml`
-allows are tried on the lowest Python, the newest that there are on the highest.
+Each Python has a fresh machine (see `test_fresh_machine`, which has the lowest Python with the lowest
+versions that `pyproject.toml` allows). In every `make check` the highest Python is tried, with the exact
+versions; weekly, every other Python at hand, and the newest versions that there are.
 """
 
-import re
 import sys
 
 import pytest
 
 from tests.test_fresh_machine import QUICK, UNIT_TESTS, VERSIONS, Machine, find_pythons
-from tests.test_structure import dependencies
-
-pytestmark = [pytest.mark.slow, pytest.mark.machine]
 
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 LOWEST, *BETWEEN, HIGHEST = VERSIONS
@@ -37,53 +34,29 @@ def try_readme(machine):
     assert machine.changed() == ""
 
 
-def install(machine, *options):
-    """Install the project with other versions; return those that changed."""
-    pip = [".venv/bin/python", "-m", "pip"]
-    before = machine.succeed(machine.run(*pip, "freeze"))
-    machine.succeed(machine.run(*pip, "install", "--quiet", *options, "-e", ".[notebook,test]"))
-    after = machine.succeed(machine.run(*pip, "freeze"))
-    return sorted(set(after.splitlines()) - set(before.splitlines()))
+@pytest.fixture(scope="module", params=[HIGHEST])
+def highest(request):
+    yield from machine_with(request.param)
 
 
-class TestLowestPython:
-    @pytest.fixture(scope="class")
-    def machine(self):
-        yield from machine_with(LOWEST)
-
-    def test_readme(self, machine):
-        try_readme(machine)
-
-    def test_lowest_versions(self, machine):
-        machine.succeed(machine.make(".venv/ready"))
-        lowest = [re.sub(r">=([\d.]+)(,<[\d.]+)?", r"==\1", wanted) for wanted in dependencies()]
-        (machine.home / "lowest.txt").write_text("\n".join(lowest))
-        assert install(machine, "-c", machine.home / "lowest.txt")
-        try_readme(machine)
+@pytest.mark.slow
+@pytest.mark.machine
+def test_highest_python(highest):
+    try_readme(highest)
 
 
-class TestHighestPython:
-    @pytest.fixture(scope="class")
-    def machine(self):
-        yield from machine_with(HIGHEST)
-
-    def test_readme(self, machine):
-        try_readme(machine)
-
-    def test_newest_versions(self, machine):
-        machine.succeed(machine.make(".venv/ready"))
-        newer = install(machine, "--upgrade", "--upgrade-strategy", "eager")
-        print("Newer than constraints.txt:", *newer)
-        if newer:
-            try_readme(machine)
+@pytest.mark.everywhere
+def test_newest_versions(highest):
+    highest.succeed(highest.make(".venv/ready"))
+    pip = [".venv/bin/python", "-m", "pip", "install", "--quiet", "--upgrade", "--upgrade-strategy", "eager"]
+    highest.succeed(highest.run(*pip, "-e", ".[notebook,test]"))
+    try_readme(highest)
 
 
-class TestOtherPythons:
-    @pytest.fixture(scope="class", params=BETWEEN)
-    def machine(self, request):
-        if request.param == THIS:
-            pytest.skip("these tests run on it, and test_fresh_machine tries its README")
-        yield from machine_with(request.param)
-
-    def test_readme(self, machine):
+@pytest.mark.everywhere
+@pytest.mark.parametrize("version", [LOWEST, *BETWEEN])
+def test_other_pythons(version):
+    if version == THIS:
+        pytest.skip("these tests run on it")
+    for machine in machine_with(version):
         try_readme(machine)

@@ -1,8 +1,9 @@
 """Tests that can fail: put plausible mistakes into copies of the project, one at a time; see who notices.
 
-    python tools/mutations.py                 all of them; writes tools/mutations.md
-    python tools/mutations.py -k shuffle      those with this word in their description or file
-    python tools/mutations.py --jobs 2        two at a time
+    python -m tools.mutations                 all of them
+    python -m tools.mutations --sample 10     ten of them, drawn by the commit
+    python -m tools.mutations -k shuffle      those with this word in their description or place
+    python -m tools.mutations --jobs 2        two at a time
 
 Each mistake is one that a maintainer could make. A copy of the project gets it, and the tests that
 should notice run there. It counts as caught only if one of them fails: not if they cannot be
@@ -13,19 +14,23 @@ notices every change, is left out. First, the same tests must pass on a copy wit
 import argparse
 import ast
 import concurrent.futures
+import contextlib
+import datetime
+import itertools
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULT = Path(__file__).with_suffix(".md")
 LEFT_BEHIND = (
     ".git",
     ".venv",
@@ -42,90 +47,98 @@ SECONDS = 600  # that the tests of one mistake may take
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mistake: in a file, or in the cells of a notebook, ``old`` (there exactly once) becomes ``new``."""
+    """A mistake: at a place, the code ``old`` (there exactly once, in whatever layout) becomes ``new``.
+
+    A place is a file, and in Python what is defined there: ``helpers/data.py::Dataset.fingerprint``.
+    In a notebook it is every cell.
+    """
 
     what: str
-    file: str
+    place: str
     old: str
     new: str
     tests: str  # that should notice: pytest's node ids, separated by spaces
+
+    @property
+    def file(self):
+        return self.place.partition("::")[0]
 
 
 MUTATIONS = [
     # --- preprocessing, data ---
     Mutation(
         "Pixels stay unscaled",
-        "helpers/preprocessing.py",
+        "helpers/preprocessing.py::scale",
         "(images.astype(np.float32) / 255)",
         "images.astype(np.float32)",
         "tests/test_preprocessing.py::test_scale_maps_0_to_255_onto_0_to_1_and_adds_a_channel",
     ),
     Mutation(
         "Pixels are divided by 256",
-        "helpers/preprocessing.py",
+        "helpers/preprocessing.py::scale",
         "/ 255)",
         "/ 256)",
         "tests/test_preprocessing.py::test_scale_maps_0_to_255_onto_0_to_1_and_adds_a_channel",
     ),
     Mutation(
         "One-hot rows always have ten columns",
-        "helpers/preprocessing.py",
+        "helpers/preprocessing.py::one_hot",
         "np.eye(classes, ",
         "np.eye(10, ",
         "tests/test_preprocessing.py::test_one_hot",
     ),
     Mutation(
         "Own data without class names: the names are shifted by one",
-        "helpers/data.py",
+        "helpers/data.py::_load_path",
         "for label in range(highest + 1))",
         "for label in range(1, highest + 2))",
         "tests/test_data.py::test_own_npz",
     ),
     Mutation(
         "A label one too high is accepted",
-        "helpers/data.py",
+        "helpers/data.py::_check",
         "y.max() >= len(class_names)",
         "y.max() > len(class_names)",
         "tests/test_data.py::test_wrong_arrays",
     ),
     Mutation(
         "The fingerprint ignores the labels",
-        "helpers/data.py",
+        "helpers/data.py::Dataset.fingerprint",
         "        for key in ARRAYS:\n            total",
         '        for key in ("x_train", "x_test"):\n            total',
         "tests/test_data.py::test_fingerprint_changes_with_every_array",
     ),
     Mutation(
         "Only the training arrays are checked by SHA-256",
-        "helpers/data.py",
+        "helpers/data.py::_load_full_mnist",
         "    for key in ARRAYS:\n        if _sha256",
         '    for key in ("x_train", "y_train"):\n        if _sha256',
         "tests/test_data.py::test_mnist_path_with_an_altered_file",
     ),
     Mutation(
         "Pickled objects are loaded",
-        "helpers/data.py",
+        "helpers/data.py::_read",
         "np.load(path, allow_pickle=False)",
         "np.load(path, allow_pickle=True)",
         "tests/test_data.py::test_pickled_objects_are_never_loaded",
     ),
     Mutation(
         "The sample's split is not stratified",
-        "helpers/data.py",
+        "helpers/data.py::_load_sample",
         "test_size=1000, stratify=labels, random_state=0",
         "test_size=1000, random_state=0",
         "tests/test_data.py::test_sample_is_stratified_uint8_and_split_4000_1000",
     ),
     Mutation(
         "The sample's split is unseeded",
-        "helpers/data.py",
+        "helpers/data.py::_load_sample",
         "stratify=labels, random_state=0)",
         "stratify=labels)",
         "tests/test_data.py::test_sample_is_the_same_on_every_call_and_machine",
     ),
     Mutation(
         "The sample's test digits are among its training digits",
-        "helpers/data.py",
+        "helpers/data.py::_load_sample",
         "images[train], labels[train], images[test]",
         "images, labels, images[test]",
         "tests/test_data.py::test_sample_parts_are_disjoint "
@@ -133,7 +146,7 @@ MUTATIONS = [
     ),
     Mutation(
         "Without a network the sample is used without a word",
-        "helpers/data.py",
+        "helpers/data.py::load_mnist",
         "            print(SAMPLE_NOTICE)\n",
         "",
         "tests/test_data.py::test_auto_without_network_falls_back_to_the_sample",
@@ -141,86 +154,86 @@ MUTATIONS = [
     # --- training ---
     Mutation(
         "Validation is taken from the test set",
-        "helpers/training.py",
+        "helpers/training.py::split_validation",
         "(data.x_train[cut:], data.y_train[cut:])",
         "(data.x_test, data.y_test)",
         "tests/test_training.py::test_validation_split_is_keras_own",
     ),
     Mutation(
         "Validation is taken from the start of the training images",
-        "helpers/training.py",
+        "helpers/training.py::split_validation",
         "cut = int(len(data.x_train) * (1 - validation_split))\n"
-        "    return (data.x_train[:cut], data.y_train[:cut]), (data.x_train[cut:], data.y_train[cut:])",
+        "return (data.x_train[:cut], data.y_train[:cut]), (data.x_train[cut:], data.y_train[cut:])",
         "cut = int(len(data.x_train) * validation_split)\n"
-        "    return (data.x_train[cut:], data.y_train[cut:]), (data.x_train[:cut], data.y_train[:cut])",
+        "return (data.x_train[cut:], data.y_train[cut:]), (data.x_train[:cut], data.y_train[:cut])",
         "tests/test_training.py::test_validation_split_is_keras_own",
     ),
     Mutation(
         "Validation images are also trained on",
-        "helpers/training.py",
+        "helpers/training.py::split_validation",
         "return (data.x_train[:cut], data.y_train[:cut]), ",
         "return (data.x_train, data.y_train), ",
         "tests/test_training.py::test_validation_split_is_keras_own",
     ),
     Mutation(
         "The shuffle's random numbers are unseeded",
-        "helpers/training.py",
-        "tf.data.Dataset.random(seed=shuffle_seed, rerandomize",
-        "tf.data.Dataset.random(rerandomize",
+        "helpers/training.py::batches",
+        "tf.data.Dataset.random(seed=shuffle_seed,",
+        "tf.data.Dataset.random(",
         "tests/test_training.py::test_shuffled_epochs_are_different_permutations",
     ),
     Mutation(
         "The order of the images does not depend on the recipe's seed",
-        "helpers/training.py",
+        "helpers/training.py::train",
         "shuffle_seed=recipe.seed",
         "shuffle_seed=0",
         "tests/test_training.py::test_seed_decides_the_first_weights_and_the_order",
     ),
     Mutation(
         "Every epoch has the same order",
-        "helpers/training.py",
+        "helpers/training.py::batches",
         "rerandomize_each_iteration=True",
         "rerandomize_each_iteration=False",
         "tests/test_training.py::test_shuffled_epochs_are_different_permutations",
     ),
     Mutation(
         "The augmentation is the same in every epoch",
-        "helpers/training.py",
+        "helpers/training.py::batches.epoch",
         "[number, tf.cast(start, tf.int64)]",
         "[tf.zeros_like(number), tf.cast(start, tf.int64)]",
         "tests/test_training.py::test_augmented_batches_are_distorted_anew_in_every_epoch_and_follow_the_seed",
     ),
     Mutation(
         "Validation images are augmented, too",
-        "helpers/training.py",
+        "helpers/training.py::train",
         "data.classes, 512)",
         "data.classes, 512, augmentation=recipe.augmentation)",
         "tests/test_training.py::test_validation_values_are_those_of_the_last_images[augmented]",
     ),
     Mutation(
         "Label smoothing is ignored",
-        "helpers/training.py",
+        "helpers/training.py::_compiled",
         "CategoricalCrossentropy(label_smoothing=label_smoothing)",
         "CategoricalCrossentropy()",
         "tests/test_training.py::test_the_recipe_decides_schedule_smoothing_decay_and_averaging",
     ),
     Mutation(
         "The learning rate falls too late: the schedule counts images for steps",
-        "helpers/training.py",
+        "helpers/training.py::train",
         "recipe.epochs * len(training)",
         "recipe.epochs * len(x)",
         "tests/test_training.py::test_the_recipe_decides_schedule_smoothing_decay_and_averaging",
     ),
     Mutation(
         "A constant learning rate is always the default",
-        "helpers/training.py",
+        "helpers/training.py::train",
         "model.optimizer.learning_rate = recipe.learning_rate",
         "model.optimizer.learning_rate = 0.001",
         "tests/test_training.py::test_training_starts_from_the_network_that_the_seed_builds[reference]",
     ),
     Mutation(
         "Weight decay also pulls at what normalization learns",
-        "helpers/training.py",
+        "helpers/training.py::_compiled",
         "        biases = [weights for weights in model.trainable_variables if len(weights.shape) == 1]\n"
         "        optimizer.exclude_from_weight_decay(var_list=biases)",
         '        optimizer.exclude_from_weight_decay(var_names=["bias"])',
@@ -228,7 +241,7 @@ MUTATIONS = [
     ),
     Mutation(
         "Weight decay also pulls at biases",
-        "helpers/training.py",
+        "helpers/training.py::_compiled",
         "    if weight_decay:\n"
         "        biases = [weights for weights in model.trainable_variables if len(weights.shape) == 1]\n"
         "        optimizer.exclude_from_weight_decay(var_list=biases)\n",
@@ -237,35 +250,35 @@ MUTATIONS = [
     ),
     Mutation(
         "Averaged weights are not used for the validation",
-        "helpers/training.py",
+        "helpers/training.py::train",
         "averaged = [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []",
         "averaged = []",
         "tests/test_training.py::test_validation_values_are_those_of_the_last_images[averaged]",
     ),
     Mutation(
         "The share that averaged weights keep is not the recipe's",
-        "helpers/training.py",
+        "helpers/training.py::_compiled",
         "ema_momentum=averaging or 0.99",
         "ema_momentum=0.99",
         "tests/test_training.py::test_averaged_weights_are_what_training_returns",
     ),
     Mutation(
         "Adam starts with the running means of the training before",
-        "helpers/training.py",
+        "helpers/training.py::train",
         "zip([*model.variables, *model.optimizer.variables], [*fresh.variables, *start])",
         "zip(model.variables, fresh.variables)",
         "tests/test_training.py::test_a_kept_model_trains_like_a_new_one[reference]",
     ),
     Mutation(
         "Fused normalization keeps the variance of a sample",
-        "helpers/training.py",
+        "helpers/training.py::FusedBatchNormalization.call",
         "result.batch_variance * (count - 1) / count",
         "result.batch_variance",
         "tests/test_training.py::test_fused_batch_normalization_is_keras_own",
     ),
     Mutation(
         "The trained network forgets its dropout",
-        "helpers/training.py",
+        "helpers/training.py::train",
         "trained = build_model(recipe.network, data.classes, recipe.dropout)",
         "trained = build_model(recipe.network, data.classes)",
         "tests/test_training.py::test_training_learns",
@@ -273,42 +286,56 @@ MUTATIONS = [
     # --- augmentation, models ---
     Mutation(
         "Degrees are taken for radians",
-        "helpers/augmentation.py",
+        "helpers/augmentation.py::distort",
         "amounts[0] * (ROTATION * np.pi / 180)",
         "amounts[0] * ROTATION",
         "tests/test_augmentation.py::test_linear_distortions_are_those_of_a_matrix",
     ),
     Mutation(
         "All images of a batch are distorted alike",
-        "helpers/augmentation.py",
+        "helpers/augmentation.py::distort",
         "(6, count, 1, 1)",
         "(6, 1, 1, 1)",
         "tests/test_augmentation.py::test_shift_moves_every_image_differently_within_its_bound",
     ),
     Mutation(
         "Ink at the border is smeared outward",
-        "helpers/augmentation.py",
+        "helpers/augmentation.py::sample",
         "tf.clip_by_value(position, -1, SIZE)",
         "tf.clip_by_value(position, 0, SIZE - 1)",
         "tests/test_augmentation.py::test_sample_is_bilinear_interpolation",
     ),
     Mutation(
+        "Shear is drawn from the zoom's random number",
+        "helpers/augmentation.py::distort",
+        "SHEAR * amounts[3]",
+        "SHEAR * amounts[1]",
+        "tests/test_augmentation.py",
+    ),
+    Mutation(
+        "One elastic field serves all batches and seeds",
+        "helpers/augmentation.py::distort",
+        "tf.stack(seed) + 1",
+        "tf.constant([0, 1])",
+        "tests/test_augmentation.py",
+    ),
+    Mutation(
         "The second convolution has 32 filters",
-        "helpers/models.py",
+        "helpers/models.py::build_reference_model",
         'layers.Conv2D(64, 3, activation="relu", dtype=precision, name="conv_2")',
         'layers.Conv2D(32, 3, activation="relu", dtype=precision, name="conv_2")',
         "tests/test_models.py::test_every_layer",
     ),
     Mutation(
         "The second convolution has no ReLU",
-        "helpers/models.py",
+        "helpers/models.py::build_reference_model",
         'layers.Conv2D(64, 3, activation="relu", dtype=precision, name="conv_2")',
         'layers.Conv2D(64, 3, dtype=precision, name="conv_2")',
         "tests/test_models.py::test_activations_and_dropout",
     ),
     Mutation(
         "Normalization looks back ten times as far",
-        "helpers/models.py",
+        "helpers/models.py::_normalize",
         "layers.BatchNormalization(momentum=0.9, dtype=precision)",
         "layers.BatchNormalization(dtype=precision)",
         "tests/test_models.py::test_normalization_looks_back_about_ten_steps",
@@ -316,21 +343,21 @@ MUTATIONS = [
     # --- evaluation ---
     Mutation(
         "Dropout stays on in evaluation",
-        "helpers/evaluation.py",
+        "helpers/evaluation.py::predict",
         "training=False",
         "training=True",
         "tests/test_evaluation.py::test_predict_with_the_reference_network",
     ),
     Mutation(
         "The confusion table is transposed",
-        "helpers/evaluation.py",
+        "helpers/evaluation.py::confusion_table",
         "confusion_matrix(labels, predicted, ",
         "confusion_matrix(predicted, labels, ",
         "tests/test_evaluation.py::test_confusion_table_has_true_rows_and_predicted_columns",
     ),
     Mutation(
         "A normal interval in place of Wilson's",
-        "helpers/evaluation.py",
+        "helpers/evaluation.py::wilson_interval",
         '    interval = binomtest(int(correct), int(total)).proportion_ci(confidence, method="wilson")\n'
         "    return interval.low, interval.high",
         "    share = correct / total\n"
@@ -340,21 +367,21 @@ MUTATIONS = [
     ),
     Mutation(
         "90% in place of 95%",
-        "helpers/evaluation.py",
+        "helpers/evaluation.py::wilson_interval",
         "def wilson_interval(correct, total, confidence=0.95)",
         "def wilson_interval(correct, total, confidence=0.90)",
         "tests/test_evaluation.py::test_wilson_interval",
     ),
     Mutation(
         "Student's interval is one-sided",
-        "helpers/evaluation.py",
+        "helpers/evaluation.py::mean_interval",
         "t.ppf((1 + confidence) / 2, count - 1)",
         "t.ppf(confidence, count - 1)",
         "tests/test_evaluation.py::test_mean_interval_of_a_worked_example",
     ),
     Mutation(
         "Precision and recall are swapped",
-        "helpers/evaluation.py",
+        "helpers/evaluation.py::per_class_table",
         "precision, recall, _, support =",
         "recall, precision, _, support =",
         "tests/test_evaluation.py::test_per_class_table",
@@ -362,42 +389,42 @@ MUTATIONS = [
     # --- figures ---
     Mutation(
         "Tick and cross are swapped",
-        "helpers/plots.py",
+        "helpers/plots.py::draw_digits",
         '"✗ " if wrong[i] else "✓ "',
         '"✓ " if wrong[i] else "✗ "',
         "tests/test_plots.py::test_wrong_digits_are_marked_by_text_and_frame_as_well_as_color",
     ),
     Mutation(
         "Digits are shown transposed",
-        "helpers/plots.py",
+        "helpers/plots.py::draw_digits",
         "axis.imshow(image, vmin=0",
         "axis.imshow(image.T, vmin=0",
         "tests/test_plots.py::test_grid_of_digits",
     ),
     Mutation(
         "Accuracy and loss curves are swapped under their labels",
-        "helpers/plots.py",
+        "helpers/plots.py::draw_history",
         'zip(axes, ("accuracy", "loss"), (',
         'zip(axes, ("loss", "accuracy"), (',
         "tests/test_plots.py::test_history_is_drawn_over_epochs",
     ),
     Mutation(
         "The confusion matrix's axis labels are swapped",
-        "helpers/plots.py",
+        "helpers/plots.py::draw_confusion",
         'xlabel="predicted class", ylabel="true class"',
         'xlabel="true class", ylabel="predicted class"',
         "tests/test_plots.py::test_confusion_has_true_rows_and_predicted_columns",
     ),
     Mutation(
         "Alt text is dropped from a figure's metadata",
-        "helpers/plots.py",
+        "helpers/plots.py::show",
         'about = {"alt": alt, "width": width}',
         'about = {"alt": name or "", "width": width}',
         "tests/test_plots.py::test_show_displays_a_png_with_alt_text_and_width",
     ),
     Mutation(
         "A sweep's figure pools runs that differ in another parameter",
-        "helpers/plots.py",
+        "helpers/plots.py::draw_sweep",
         "others = [name for name in parameters if name != parameter]",
         "others = []",
         "tests/test_plots.py::test_sweep_shows_every_run_and_every_mean",
@@ -405,70 +432,70 @@ MUTATIONS = [
     # --- parameters, record, kept models, batch runs ---
     Mutation(
         "The highest seed is one too high",
-        "helpers/parameters.py",
+        "helpers/parameters.py::PARAMETERS",
         "Parameter(int, 0, 2**32 - 1)",
         "Parameter(int, 0, 2**32)",
         "tests/test_parameters.py::test_out_of_range",
     ),
     Mutation(
         "A misspelt parameter is accepted",
-        "helpers/parameters.py",
+        "helpers/parameters.py::check_parameters",
         "    check_names(_injected_names(), declared)\n",
         "",
         "tests/test_parameters.py::test_undeclared_name_is_refused",
     ),
     Mutation(
         "A parameter of another notebook is accepted",
-        "helpers/parameters.py",
+        "helpers/parameters.py::check_names",
         "        if name not in declared:",
         "        if name not in declared and name not in PARAMETERS:",
         "tests/test_parameters.py::test_undeclared_name_is_refused",
     ),
     Mutation(
         "True counts as the number 1",
-        "helpers/parameters.py",
+        "helpers/parameters.py::check_value",
         "right_type = type(value) is parameter.type or",
         "right_type = isinstance(value, parameter.type) or",
         "tests/test_parameters.py::test_wrong_type",
     ),
     Mutation(
         "The record is rounded to four decimals",
-        "helpers/record.py",
-        "    return value\n\n\ndef _format",
-        "    return round(value, 4) if isinstance(value, float) else value\n\n\ndef _format",
+        "helpers/record.py::_plain",
+        "return value",
+        "return round(value, 4) if isinstance(value, float) else value",
         "tests/test_record.py::test_one_output_for_people_and_programs",
     ),
     Mutation(
         "The table of a record rounds to whole percents",
-        "helpers/record.py",
+        "helpers/record.py::_format",
         'f"{value:.4f}" if',
         'f"{value:.2f}" if',
         "tests/test_record.py::test_table_for_people",
     ),
     Mutation(
         "A kept model is loaded for another seed",
-        "helpers/storage.py",
+        "helpers/storage.py::model_key",
         'asdict(recipe) | {"precision"',
         'asdict(recipe) | {"seed": 0, "precision"',
         "tests/test_storage.py::test_key_changes_with_the_recipe",
     ),
     Mutation(
         "A kept model is loaded for a recipe with other averaging",
-        "helpers/storage.py",
+        "helpers/storage.py::model_key",
         'asdict(recipe) | {"precision"',
         'asdict(recipe) | {"averaging": 0, "precision"',
         "tests/test_storage.py::test_key_changes_with_the_recipe",
     ),
     Mutation(
         "A model that older code trained is loaded",
-        "helpers/storage.py",
+        "helpers/storage.py::model_key",
         '        "code": hashlib.sha256(code.encode()).hexdigest(),\n',
         "",
         "tests/test_storage.py::test_key_changes_with_the_code",
     ),
     Mutation(
         "A damaged kept model is loaded",
-        "helpers/storage.py",
+        "helpers/storage.py::_load",
         ' or hashlib.sha256(content).hexdigest() != notes.get("model_sha256")',
         "",
         "tests/test_storage.py::test_other_model_under_this_name_is_not_loaded "
@@ -476,35 +503,35 @@ MUTATIONS = [
     ),
     Mutation(
         "Wall-clock and CPU seconds are swapped",
-        "helpers/storage.py",
+        "helpers/storage.py::training_seconds",
         'return notes["seconds"], notes["cpu_seconds"]',
         'return notes["cpu_seconds"], notes["seconds"]',
         "tests/test_storage.py::test_what_the_training_took_is_kept",
     ),
     Mutation(
         "The batch runner drops the parameters of the list",
-        "helpers/batch.py",
+        "helpers/batch.py::make_plan",
         "defaults | dict(zip(grid, values)) | entry",
         "defaults | dict(zip(grid, values))",
         "tests/test_batch.py::test_an_entry_of_the_list_has_defaults_for_what_it_leaves_out",
     ),
     Mutation(
         "Two runs with many parameters get the same name",
-        "helpers/batch.py",
+        "helpers/batch.py::run_name",
         "hashlib.sha256(exact.encode())",
         "hashlib.sha256(readable.encode())",
         "tests/test_batch.py::test_names_are_safe_and_distinct",
     ),
     Mutation(
         "A sweep keeps runs that older helpers made",
-        "helpers/batch.py",
+        "helpers/batch.py::code_hash",
         'everything = code + [file.read_text(encoding="utf-8") for file in files]',
         "everything = code",
         "tests/test_batch.py::test_the_code_hash_sees_the_helpers",
     ),
     Mutation(
         "Failed runs are collected",
-        "helpers/executed.py",
+        "helpers/executed.py::tabulate",
         "if executed.problem or not executed.record:",
         "if not executed.record:",
         "tests/test_batch.py::test_collected_table",
@@ -518,36 +545,36 @@ MUTATIONS = [
     ),
     Mutation(
         "A failing check counts as a right answer",
-        "helpers/exercises.py",
+        "helpers/exercises.py::Check.__call__",
         "        right = False",
         "        right = True",
-        "tests/test_exercises.py::test_check_answer",
+        "tests/test_exercises.py::test_an_answer_that_the_check_cannot_handle_is_wrong",
     ),
     # --- the page to draw on ---
     Mutation(
         "The page's 16-bit weights overflow: scaled to 32,768",
-        "helpers/draw.py",
+        "helpers/draw.py::_weights",
         "1e-30) / 32767",
         "1e-30) / 32768",
         "tests/test_draw.py::test_answers_as_keras_does",
     ),
     Mutation(
         "The page's hard images are its easiest",
-        "helpers/draw.py",
+        "helpers/draw.py::_choose_images",
         "hard = np.argsort(of_label, ",
         "hard = np.argsort(-of_label, ",
         "tests/test_draw.py::test_the_gallery_has_right_ordinary_images_and_the_hardest",
     ),
     Mutation(
         "The data's name goes into the page unescaped",
-        "helpers/draw.py",
+        "helpers/draw.py::build_page",
         "Test images: {html.escape(data.name)}.",
         "Test images: {data.name}.",
         "tests/test_draw.py::test_the_datas_name_is_text_and_nothing_else",
     ),
     Mutation(
         "Models that hold code are loaded",
-        "helpers/draw.py",
+        "helpers/draw.py::read_model",
         "compile=False, safe_mode=True",
         "compile=False, safe_mode=False",
         "tests/test_draw.py::test_a_bad_file_ends_in_one_sentence[lambda]",
@@ -576,42 +603,42 @@ MUTATIONS = [
     # --- refresh ---
     Mutation(
         "Refresh does not write the README",
-        "tools/refresh.py",
+        "tools/refresh.py::main",
         'readme.write_text(fill_readme(text, readme_parts(paths)), encoding="utf-8")',
         "fill_readme(text, readme_parts(paths))",
         "tests/test_refresh.py::test_an_executed_notebook_reaches_readme_and_figures",
     ),
     Mutation(
         "Refresh takes the sample where it cannot get the full data",
-        "tools/refresh.py",
+        "tools/refresh.py::main",
         'load_mnist("mnist")',
         'load_mnist("auto")',
         "tests/test_refresh.py::test_an_executed_notebook_reaches_readme_and_figures",
     ),
     Mutation(
         "Refresh loads networks that were kept from earlier days",
-        "tools/refresh.py",
+        "tools/refresh.py::main",
         '            os.environ["MNIST_RUNS"] = runs  # train anew; nothing kept from earlier days\n',
         "",
         "tests/test_refresh.py::test_an_executed_notebook_reaches_readme_and_figures",
     ),
     Mutation(
         "Refresh leaves progress bars in the committed outputs",
-        "tools/refresh.py",
-        '[output for output in cell.outputs if output.get("name") != "stderr"]',
-        "list(cell.outputs)",
+        "tools/refresh.py::joined",
+        'output.get("name") == "stderr"',
+        'output.get("name") == "another"',
         "tests/test_refresh.py::test_what_differs_from_run_to_run_is_taken_out",
     ),
     Mutation(
         "The README's table rounds to one decimal",
-        "tools/refresh.py",
+        "tools/refresh.py::percent",
         "{100 * share:.2f}%",
         "{100 * share:.1f}%",
         "tests/test_structure.py::test_readme_and_figures_are_up_to_date",
     ),
     Mutation(
         "The README's table swaps training and validation accuracy",
-        "tools/refresh.py",
+        "tools/refresh.py::readme_parts",
         "| validation accuracy | {percent(training['validation_accuracy'])} |",
         "| validation accuracy | {percent(training['training_accuracy'])} |",
         "tests/test_structure.py::test_readme_and_figures_are_up_to_date",
@@ -825,22 +852,66 @@ MUTATIONS = [
 ]
 
 
+def find_definition(text, name):
+    """Return where in Python's text what has this qualified name starts and ends, (0, its length) for ""."""
+    starts = [0, *itertools.accumulate(map(len, text.encode().splitlines(keepends=True)))]
+    node = ast.parse(text)
+    for part in filter(None, name.split(".")):
+        for child in ast.iter_child_nodes(node):
+            targets = getattr(child, "targets", [getattr(child, "target", None)])
+            if part in [getattr(child, "name", None), *[getattr(target, "id", None) for target in targets]]:
+                node = child
+                break
+        else:
+            raise LookupError(f"there is no {name}")
+    if not name:
+        return 0, len(text)
+    first = min([node.lineno, *[one.lineno for one in getattr(node, "decorator_list", [])]])
+    before, whole = text.encode()[: starts[first - 1]], text.encode()[: starts[node.end_lineno]]
+    return len(before.decode()), len(whole.decode())
+
+
+def in_any_layout(code):
+    """Return a pattern that finds code however its lines are broken and its brackets closed."""
+    tokens = re.findall(r"\w+|[^\w\s]", code)
+    pattern = ""
+    for before, token in zip(["", *tokens], tokens):
+        pattern += r"\s+" if re.fullmatch(r"\w+ \w+", f"{before} {token}") else r"\s*" if before else ""
+        pattern += (r",?\s*" if token in ")]}" and before != "," else "") + re.escape(token)
+        pattern = rf"\b{pattern}" if not before and token[0].isalnum() else pattern
+    return pattern + (r"\b" if re.fullmatch(r"\w+", tokens[-1]) else "")
+
+
 def mutated(mutation, text):
     """Return a file's text with a mistake in it.
 
     Raises:
-        SystemExit: the mistake is stale (its old text is not there exactly once), or it is none that
+        SystemExit: the mistake is stale (its old code is not there exactly once), or it is none that
             a maintainer could miss (the new code is no Python).
     """
-    notebook = json.loads(text) if mutation.file.endswith(".ipynb") else None
-    cells = notebook["cells"] if notebook else [{"source": [text], "cell_type": mutation.file}]
+    file, _, name = mutation.place.partition("::")
+    notebook = json.loads(text) if file.endswith(".ipynb") else None
+    cells = notebook["cells"] if notebook else [{"source": [text], "cell_type": file}]
     sources = ["".join(cell["source"]) for cell in cells]
-    found = sum(source.count(mutation.old) for source in sources)
-    if found != 1 or mutation.old == mutation.new:
-        raise SystemExit(f"Stale mutation, its old text is there {found} times: {mutation.what}")
-    (place,) = (i for i, source in enumerate(sources) if mutation.old in source)
-    changed = sources[place].replace(mutation.old, mutation.new)
-    if cells[place]["cell_type"] == "code" or mutation.file.endswith(".py"):
+    try:
+        start, end = find_definition(sources[0], name) if file.endswith(".py") else (0, None)
+    except LookupError as error:
+        raise SystemExit(f"Stale mutation, {error}: {mutation.what}") from None
+    found = [
+        (place, match)
+        for place, source in enumerate(sources)
+        for match in re.compile(in_any_layout(mutation.old)).finditer(source, start, end or len(source))
+    ]
+    if len(found) != 1 or mutation.old == mutation.new:
+        raise SystemExit(f"Stale mutation, its old code is there {len(found)} times: {mutation.what}")
+    ((place, match),) = found
+    before = sources[place][: match.start()]
+    indent = re.match(r" *", before[before.rfind("\n") + 1 :])[0]
+    new = textwrap.indent(textwrap.dedent(mutation.new), indent).strip()
+    if not new and before.endswith("\n" + indent) and mutation.old.rstrip()[-1] not in ",([{":
+        new = "pass"  # in place of a statement
+    changed = before + new + sources[place][match.end() :]
+    if cells[place]["cell_type"] == "code" or file.endswith(".py"):
         ast.parse(changed)
     if not notebook:
         return changed
@@ -851,7 +922,7 @@ def mutated(mutation, text):
 def run_tests(folder, tests, *options):
     """Run tests in a copy of the project, with its code; return the finished process, None if too slow."""
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider"]
-    command += ["-p", "no:xdist", "-p", "no:nbval", "--deselect", TOO_EASY]  # they take long to load
+    command += ["-p", "no:xdist", "--deselect", TOO_EASY]  # which takes long to load
     environment = {k: v for k, v in os.environ.items() if k not in ("MNIST_PATH", "MNIST_RUNS")}
     environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
@@ -886,29 +957,30 @@ def try_out(mutation=None, tests=()):
     return None, seconds, f"exit status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
-def write_result(caught):
-    """Write the table: mutation → (the test that caught it, seconds)."""
-    lines = [
-        f"The tests catch {len(caught)} of {len(MUTATIONS)} mistakes (`python tools/mutations.py`).",
-        "",
-        "| | mistake | in | caught by | seconds |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for number, (mutation, (test, seconds)) in enumerate(caught.items(), start=1):
-        lines.append(f"| {number} | {mutation.what} | `{mutation.file}` | `{test}` | {seconds:.0f} |")
-    RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def seed_of_today():
+    """Return the commit's hash, or without git the date."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return datetime.date.today().isoformat()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("-k", metavar="WORD", default="", help="only those with this word")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N of them, drawn anew for every commit")
+    parser.add_argument("--seed", help="draw as for this one (default: the commit's hash, or the date)")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time (default: 1)")
     options = parser.parse_args()
-    chosen = [m for m in MUTATIONS if options.k.lower() in f"{m.what} {m.file}".lower()]
+    chosen = [m for m in MUTATIONS if options.k.lower() in f"{m.what} {m.place}".lower()]
+    if options.sample:
+        seed = options.seed or seed_of_today()
+        print(f"{options.sample} of {len(chosen)} mistakes, drawn with --seed {seed}", flush=True)
+        chosen = random.Random(seed).sample(chosen, min(options.sample, len(chosen)))
     for mutation in chosen:  # before anything runs
         mutated(mutation, (ROOT / mutation.file).read_text(encoding="utf-8"))
 
-    results = {}
+    survived = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         every = sorted({test for mutation in chosen for test in mutation.tests.split()})
         running = {pool.submit(try_out, None, every): None}
@@ -916,18 +988,15 @@ def main():
         for future in concurrent.futures.as_completed(running):
             mutation, (test, seconds, output) = running[future], future.result()
             if mutation:
-                results[mutation] = test, seconds
                 print(f"{test or 'SURVIVED'} ({seconds:.0f} s): {mutation.what}", flush=True)
             elif test or not output.startswith("exit status 0"):
                 pool.shutdown(cancel_futures=True)
                 raise SystemExit(f"These tests fail without any mistake:\n{output}")
             if mutation and not test:
                 print(output)
-    caught = {mutation: results[mutation] for mutation in chosen if results[mutation][0]}
-    print(f"{len(caught)} of {len(chosen)} mistakes caught")
-    if not options.k:
-        write_result(caught)
-    sys.exit(len(caught) < len(chosen))
+                survived.append(mutation)
+    print(f"{len(chosen) - len(survived)} of {len(chosen)} mistakes caught")
+    sys.exit(bool(survived))
 
 
 if __name__ == "__main__":

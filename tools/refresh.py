@@ -1,8 +1,8 @@
 """Execute the notebooks on the full MNIST and rewrite everything that is made from them.
 
-    python tools/refresh.py                  all notebooks
-    python tools/refresh.py 04_training      only this one
-    python tools/refresh.py --no-run         only navigation, badges, figures and README
+    python -m tools.refresh             all notebooks
+    python -m tools.refresh 04          only this one
+    python -m tools.refresh --no-run    only navigation, badges, set-up cells, figures and README
 
 An executed notebook replaces the committed one, without papermill's traces. Navigation, badges and
 the set-up cell are generated; so are the README's marked parts and the files in ``figures/``.
@@ -10,6 +10,8 @@ the set-up cell are generated; so are the README's marked parts and the files in
 
 import argparse
 import base64
+import copy
+import hashlib
 import html
 import math
 import os
@@ -19,7 +21,6 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbval.plugin import coalesce_streams
 
 from helpers.data import load_mnist
 from helpers.identity import code_hash
@@ -70,6 +71,15 @@ def repository():
 
 def notebook_paths():
     return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def named(names):
+    """Return the notebooks whose names start so, as in 04."""
+    paths = notebook_paths()
+    unknown = [name for name in names if not any(path.name.startswith(name) for path in paths)]
+    if unknown:
+        raise SystemExit(f"There is no notebook {', '.join(unknown)}.")
+    return [path for path in paths if path.name.startswith(tuple(names))]
 
 
 def title(notebook):
@@ -124,22 +134,32 @@ def write_generated_cells(paths):
         nbformat.write(notebook, path)
 
 
-def execute(path):
-    """Execute a notebook with its default parameters; return it cleaned, with its duration."""
+def made_with(notebook):
+    """Return what decides a notebook's outputs, settings and data aside: hashes of code and versions."""
+    versions = (ROOT / "constraints.txt").read_bytes()
+    return {
+        "code_sha256": code_hash(notebook),
+        "constraints_sha256": hashlib.sha256(versions.replace(b"\r\n", b"\n")).hexdigest(),
+    }
+
+
+def execute(path, parameters=None):
+    """Execute a notebook, by default with its own parameters; return it cleaned, with its duration."""
     import papermill
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, path.name)
-        papermill.execute_notebook(str(path), str(output), cwd=str(path.parent), progress_bar=True)
+        papermill.execute_notebook(
+            str(path), str(output), parameters, cwd=str(path.parent), progress_bar=False
+        )
         notebook = nbformat.read(output, as_version=4)
     seconds = time.perf_counter() - started
     minutes = math.ceil(2 * seconds / 60) / 2  # rounded up to half minutes
     unit = "minute" if minutes <= 1 else "minutes"
     number = {0.5: "half a", 1: "one"}.get(minutes, f"{minutes:g}")
     clean(notebook)
-    notebook.metadata["tutorial"] = {
-        "code_sha256": code_hash(notebook),
+    notebook.metadata["tutorial"] = made_with(notebook) | {
         "duration": f"about {number} {unit} on {os.cpu_count()} CPU cores",
     }
     return notebook
@@ -159,10 +179,22 @@ def clean(notebook):
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]
         if cell.cell_type == "code":
-            kept = [output for output in cell.outputs if output.get("name") != "stderr"]
-            cell.outputs = coalesce_streams(kept)  # how a stream is cut up depends on timing
+            cell.outputs = joined(cell.outputs)
             for output in cell.outputs:  # a widget lives as long as its kernel; its text stays
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+
+
+def joined(outputs):
+    """Return outputs without stderr, and with streams in one piece: how they are cut depends on timing."""
+    whole = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            continue
+        if whole and output.output_type == whole[-1].output_type == "stream":
+            whole[-1].text += output.text
+        else:
+            whole.append(copy.copy(output))
+    return whole
 
 
 def named_outputs(notebook, kind):
@@ -271,13 +303,13 @@ def fill_readme(text, parts):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("names", nargs="*", help="notebooks to execute (default: all)")
+    arguments.add_argument(
+        "names", nargs="*", help="the first letters of notebooks to execute (default: all)"
+    )
     arguments.add_argument("--no-run", action="store_true", help="execute none")
     options = arguments.parse_args()
     paths = notebook_paths()
-    unknown = set(options.names) - {path.stem for path in paths}
-    if unknown:
-        raise SystemExit(f"There is no notebook {', '.join(sorted(unknown))}.")
+    chosen = named(options.names or [""])
 
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -286,8 +318,10 @@ def main():
         write_generated_cells(paths)  # they are executed too
         with tempfile.TemporaryDirectory() as runs:
             os.environ["MNIST_RUNS"] = runs  # train anew; nothing kept from earlier days
-            chosen = [path for path in paths if path.stem in options.names or not options.names]
-            executed = {path: execute(path) for path in chosen}
+            executed = {}
+            for path in chosen:
+                executed[path] = execute(path)
+                print(f"{path.stem}: {executed[path].metadata.tutorial.duration}", flush=True)
         for path, notebook in executed.items():
             nbformat.write(notebook, path)
     write_generated_cells(paths)  # again, with the measured durations
