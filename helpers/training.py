@@ -8,6 +8,7 @@ where the device can: numbers are then rounded to 8 bits between the layers, as 
 ``mixed_bfloat16`` does.
 """
 
+import functools
 import math
 import os
 import sys
@@ -84,6 +85,11 @@ def choose_precision(precision: str = "auto") -> str:
     return "mixed_bfloat16" if has_bfloat16 else "float32"
 
 
+def uses_xla() -> bool:
+    """Say whether XLA compiles the training: where there is a graphics card. oneDNN serves CPUs better."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def describe_device(precision: str = "auto") -> str:
     """Say in one line on which device, and in which precision, a training runs."""
     precision = choose_precision(precision)
@@ -117,7 +123,7 @@ def one_cycle(highest: float, steps: int) -> np.ndarray:
     return (highest * np.where(done < rising, up, down)).astype(np.float32)
 
 
-def operations(model: keras.Sequential) -> tuple:
+def operations(model: keras.Sequential, xla: bool = False) -> tuple:
     """Return what a model computes, up to the softmax: for each operation its name and settings.
 
     Pooling moves before the addition of biases and ReLU, which have less to do then. The results
@@ -134,7 +140,7 @@ def operations(model: keras.Sequential) -> tuple:
             case keras.layers.Dense():
                 found.append(("multiply",))
             case keras.layers.MaxPooling2D():
-                found.append(("pool", layer.pool_size, layer.strides, layer.padding.upper()))
+                found.append(("pool by slices" if xla else "pool", layer.pool_size, layer.strides))
             case keras.layers.GlobalMaxPooling2D():
                 found.append(("pool all",))
             case keras.layers.BatchNormalization():
@@ -154,7 +160,7 @@ def operations(model: keras.Sequential) -> tuple:
         if getattr(layer, "activation", None) is keras.activations.relu:
             found.append(("relu",))
     for place in range(1, len(found)):
-        while found[place][0].startswith("pool") and found[place - 1][0] in ("add", "relu"):
+        while place and found[place][0].startswith("pool") and found[place - 1][0] in ("add", "relu"):
             found[place - 1 : place + 1] = found[place], found[place - 1]
             place -= 1
     return tuple(found)
@@ -186,7 +192,9 @@ def compute(plan: tuple, weights, x: tf.Tensor, seed=None) -> tf.Tensor:
         elif name == "relu":
             x = tf.nn.relu(x)
         elif name == "pool":
-            x = tf.nn.max_pool2d(x, *settings)
+            x = tf.nn.max_pool2d(x, *settings, "VALID")
+        elif name == "pool by slices":
+            x = pool(x, *settings)
         elif name == "pool all":
             x = tf.reduce_max(x, (1, 2))
         elif name == "flatten":
@@ -197,6 +205,14 @@ def compute(plan: tuple, weights, x: tf.Tensor, seed=None) -> tf.Tensor:
             own = (seed[0] + (place + 2 << 32), seed[1])
             x = tf.nn.experimental.stateless_dropout(x, settings[0], own, rng_alg="philox")
     return x
+
+
+def pool(x, size, strides):
+    """Max pooling of which XLA knows a deterministic gradient: the first of equals gets it, as in Keras."""
+    (down, across), (high, wide) = strides, ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], size, strides))
+    places = [(i, j) for i in range(size[0]) for j in range(size[1])]
+    slices = [x[:, i : i + high * down : down, j : j + wide * across : across] for i, j in places]
+    return functools.reduce(tf.maximum, slices)
 
 
 def normalize(x, scale, shift, mean, variance, momentum, epsilon, training):
@@ -299,18 +315,6 @@ def validate(plan, precision, weights, images, labels, smoothing):
     return sums / tf.cast(count, tf.float32)
 
 
-class Program:
-    """The two functions above, compiled: once for each network, kind of recipe and shape of the data.
-
-    All that changes in training is handed over; nothing of a training stays in here.
-    """
-
-    def __init__(self, xla: bool):
-        options = {"autograph": False, "reduce_retracing": True, "jit_compile": xla}
-        self.train_steps = tf.function(train_steps, **options)
-        self.validate = tf.function(validate, **options)
-
-
 class Progress(keras.callbacks.Callback):
     """One live line on stderr: epoch, time left, training and validation accuracy.
 
@@ -356,7 +360,14 @@ class Progress(keras.callbacks.Callback):
         sys.stderr.flush()  # before anything that the notebook prints next
 
 
-PROGRAMS = {xla: Program(xla) for xla in (False, True)}
+# Compiled once for each plan, kind of recipe and shape of data. Nothing of a training stays in here.
+PROGRAMS = {
+    xla: [
+        tf.function(work, autograph=False, reduce_retracing=True, jit_compile=xla)
+        for work in (train_steps, validate)
+    ]
+    for xla in (False, True)
+}
 
 
 def train(
@@ -380,9 +391,10 @@ def train(
     """
     make_reproducible(recipe.seed)
     model = build_model(recipe.network, data.classes, recipe.dropout)
-    plan = operations(model)
+    xla = uses_xla()
+    plan = operations(model, xla)
     precision = tf.bfloat16 if choose_precision(recipe.precision) == "mixed_bfloat16" else tf.float32
-    program = PROGRAMS[bool(tf.config.list_physical_devices("GPU"))]
+    train_steps, validate = PROGRAMS[xla]
     learned, held_out = (
         [tf.constant(array) for array in part] for part in split_validation(data, recipe.validation_split)
     )
@@ -430,7 +442,7 @@ def train(
             last = min(first + at_once, whole) if first < whole else steps
             size = min(recipe.batch_size, count - first * recipe.batch_size)
             begun = time.monotonic()
-            sums = program.train_steps(
+            sums = train_steps(
                 plan,
                 (precision, recipe.augmentation),
                 (weights, means, averages),
@@ -446,9 +458,7 @@ def train(
             watching.on_train_batch_end(last - 1, {"accuracy": float(accuracy), "loss": float(loss)})
             at_once = max(1, round((last - first) * SECONDS_PER_CALL / (time.monotonic() - begun)))
             first = last
-        val_accuracy, val_loss = program.validate(
-            plan, precision, validated, *held_out, given["smoothing"]
-        ).numpy()
+        val_accuracy, val_loss = validate(plan, precision, validated, *held_out, given["smoothing"]).numpy()
         logs = {
             "accuracy": float(accuracy),
             "loss": float(loss),
