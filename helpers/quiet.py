@@ -18,8 +18,9 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for the messages after loading
 os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
 os.environ["KERAS_BACKEND"] = "tensorflow"
-if "keras" in sys.modules and sys.modules["keras"].config.backend() != "tensorflow":
-    raise ImportError("Keras runs on another backend; restart Python, and import helpers.quiet before keras.")
+_other = sys.modules["keras"].config.backend() if "keras" in sys.modules else "tensorflow"
+if _other != "tensorflow":
+    raise ImportError(f"Keras runs on {_other}; restart Python and import helpers.quiet before keras.")
 
 _stderr = os.dup(2)
 _nowhere = os.open(os.devnull, os.O_WRONLY)
