@@ -1,5 +1,7 @@
 """Augmentation: new training images by distorting the given ones. Notebook 10 teaches it."""
 
+import helpers.quiet  # isort: skip (must come before TensorFlow)
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,7 +10,7 @@ ROTATION, ZOOM, SHEAR, SHIFT = (12.0, 0.10, 0.15, 2.5)  # degrees, share, share,
 ELASTIC, SMOOTHNESS = (0.5, 4.0)  # pixels: standard deviation of the displacement, and of its smoothing
 
 
-def distort(images, seed, elastic=False):
+def distort(images: tf.Tensor, seed, elastic: bool = False) -> tf.Tensor:
     """Rotate, zoom, shear and shift every image at random, each differently, at once.
 
     Args:
@@ -21,7 +23,7 @@ def distort(images, seed, elastic=False):
         ``(n, 28, 28)`` float32 in [0, 1]; what comes from outside an image is 0.
     """
     count = tf.shape(images)[0]
-    amounts = tf.random.stateless_uniform((6, count, 1, 1), seed, -1, 1)
+    amounts = tf.random.stateless_uniform((6, count, 1, 1), seed, -1, 1, alg="philox")
     angle = amounts[0] * (ROTATION * np.pi / 180)
     wide, high = 1 + ZOOM * amounts[1], 1 + ZOOM * amounts[2]
     across = SHEAR * amounts[3]
@@ -32,13 +34,13 @@ def distort(images, seed, elastic=False):
     x_from = wide * cosine * x + (across * cosine - high * sine) * y + SHIFT * amounts[4]
     y_from = wide * sine * x + (across * sine + high * cosine) * y + SHIFT * amounts[5]
     if elastic:
-        noise = tf.random.stateless_normal((2, count, SIZE, SIZE), tf.stack(seed) + 1)
+        noise = tf.random.stateless_normal((2, count, SIZE, SIZE), tf.stack(seed) + 1, alg="philox")
         field = ELASTIC * (SMOOTHING @ noise @ tf.transpose(SMOOTHING))
         x_from, y_from = x_from + field[0], y_from + field[1]
     return sample(images, x_from + (SIZE - 1) / 2, y_from + (SIZE - 1) / 2)
 
 
-def sample(images, x, y):
+def sample(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Read images between their pixels, by bilinear interpolation.
 
     Args:
@@ -48,17 +50,16 @@ def sample(images, x, y):
     Returns:
         ``(n, 28, 28)`` float32 in [0, 1].
     """
-    # A frame of zeros around the image; then each pixel with its right, lower and lower right neighbor.
-    framed = tf.pad(images, [[0, 0], [1, 2], [1, 2]])
-    corners = tf.stack([framed[:, :-1, :-1], framed[:, :-1, 1:], framed[:, 1:, :-1], framed[:, 1:, 1:]], -1)
+    # In a frame of zeros every pixel has a right, a lower and a lower right neighbor.
+    width = SIZE + 3
+    framed = tf.reshape(tf.pad(images, [[0, 0], [1, 2], [1, 2]]), [-1])
     x, y = (tf.clip_by_value(position, -1, SIZE) + 1 for position in (x, y))
     left, top = tf.floor(x), tf.floor(y)
-    width = SIZE + 2
-    places = tf.cast(top * width + left, tf.int32) + width**2 * tf.range(tf.shape(images)[0])[:, None, None]
-    four = tf.cast(tf.gather(tf.reshape(corners, (-1, 4)), places), tf.float32)
     right, down = x - left, y - top
-    weights = tf.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], -1)
-    return tf.reduce_sum(weights * four, -1) / 255
+    place = tf.cast(top * width + left, tf.int32) + width**2 * tf.range(tf.shape(images)[0])[:, None, None]
+    corners = [tf.cast(tf.gather(framed, place + k), tf.float32) for k in (0, 1, width, width + 1)]
+    above, below = (a + right * (b - a) for a, b in (corners[:2], corners[2:]))
+    return (above + down * (below - above)) / 255
 
 
 def _smoothing():

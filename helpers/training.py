@@ -1,29 +1,37 @@
 """Train a network: by default the reference network with the recipe of notebook 04, fast and lean.
 
-The recipe is the notebook's. Four things differ, and none of them changes what is learned: images
-stay uint8 in memory and are scaled batch by batch; Adam's update runs as one operation per weight
-array, and a batch normalization as one per layer, instead of a dozen each; and
-``precision="auto"`` multiplies in bfloat16 where the CPU can.
+Keras builds the network and gets it back; in between, an epoch is one TensorFlow program, compiled by
+XLA where there is a graphics card. The images lie on the device as bytes and are shuffled, gathered,
+scaled, distorted and learned from there. It computes what Keras computes, in another order here and
+there: the last digits differ. More differs with ``precision="auto"``, which multiplies in bfloat16
+where the device can: numbers are then rounded to 8 bits between the layers, as Keras's
+``mixed_bfloat16`` does.
 """
 
 import functools
 import math
+import os
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import helpers.quiet  # isort: skip (must come before Keras)
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from helpers.augmentation import distort
+from helpers.data import Dataset
 from helpers.models import build_model
 
-BATCHES_PER_CALL = 32  # how many batches TensorFlow trains on before it returns to Python
+SECONDS_PER_CALL = 0.3  # how long TensorFlow trains, about, before it returns to Python
+VALIDATED_AT_ONCE = 256  # images
+BETA_1, BETA_2, EPSILON = (0.9, 0.999, 1e-7)  # of Adam, as in Keras
 
 
 @dataclass(frozen=True)
@@ -53,25 +61,47 @@ class Recipe:
     averaging: float = 0.0
 
 
-def make_reproducible(seed):
-    """Seed Python, NumPy and TensorFlow, and make every operation deterministic."""
+def make_reproducible(seed: int) -> None:
+    """Seed Python, NumPy, TensorFlow and Keras, and make every operation deterministic."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
 
-def choose_precision(precision="auto"):
-    """Turn ``"auto"`` into ``"mixed_bfloat16"`` on a CPU that multiplies bfloat16, else float32."""
+def choose_precision(precision: str = "auto") -> str:
+    """Turn ``"auto"`` into ``"mixed_bfloat16"`` on a device that multiplies bfloat16, else float32.
+
+    Devices are graphics cards of compute capability 8.0 and higher and CPUs with AVX512-BF16 or AMX.
+    """
     if precision != "auto":
         return precision
-    if tf.config.list_physical_devices("GPU"):
-        return "float32"
-    cpu = Path("/proc/cpuinfo")  # Linux only; elsewhere float32 is the safe answer
-    flags = cpu.read_text().split() if cpu.exists() else []
-    has_bfloat16 = "avx512_bf16" in flags or "amx_bf16" in flags
+    cards = tf.config.list_physical_devices("GPU")
+    if cards:
+        details = tf.config.experimental.get_device_details(cards[0])
+        has_bfloat16 = details.get("compute_capability", (0, 0)) >= (8, 0)
+    else:
+        cpu = Path("/proc/cpuinfo")  # Linux only; elsewhere float32 is the safe answer
+        flags = cpu.read_text().split() if cpu.exists() else []
+        has_bfloat16 = "avx512_bf16" in flags or "amx_bf16" in flags
     return "mixed_bfloat16" if has_bfloat16 else "float32"
 
 
-def split_validation(data, validation_split):
+def uses_xla() -> bool:
+    """Say whether XLA compiles the training: where there is a graphics card. oneDNN serves CPUs better."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def describe_device(precision: str = "auto") -> str:
+    """Say in one line on which device, and in which precision, a training runs."""
+    precision = choose_precision(precision)
+    cards = tf.config.list_physical_devices("GPU")
+    if not cards:
+        return f"CPU with {os.cpu_count()} cores, {precision}"
+    name = tf.config.experimental.get_device_details(cards[0]).get("device_name", "graphics card")
+    tf32 = "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off"
+    return f"{name}, {precision}" + (f" (TF32 {tf32})" if precision == "float32" else "")
+
+
+def split_validation(data: Dataset, validation_split: float):
     """Split the training part as Keras does: the last images, in order, are for validation.
 
     Returns:
@@ -81,136 +111,208 @@ def split_validation(data, validation_split):
     return (data.x_train[:cut], data.y_train[:cut]), (data.x_train[cut:], data.y_train[cut:])
 
 
-def batches(images, labels, classes, batch_size, shuffle_seed=None, augmentation="none"):
-    """Return a ``tf.data.Dataset`` of scaled, one-hot batches, made as they are needed.
-
-    Args:
-        images: ``(n, 28, 28)`` uint8.
-        labels: ``(n,)`` uint8.
-        classes: the number of classes.
-        batch_size: images per batch; the last batch may be smaller.
-        shuffle_seed: seed of a new order in every epoch; None keeps the order.
-        augmentation: ``"none"``, or how the images are distorted, anew in every epoch:
-            ``"affine"`` or ``"elastic"``.
-
-    Returns:
-        Batches of ``(batch, 28, 28, 1)`` float32 in [0, 1] and ``(batch, classes)`` float32.
-    """
-    images, labels = tf.constant(images), tf.constant(labels)
-    count = len(images)
-
-    def prepare(indices, seed):
-        x = tf.gather(images, indices)
-        if augmentation == "none":
-            x = tf.cast(x, tf.float32) / 255
-        else:
-            x = distort(x, seed, elastic=augmentation == "elastic")
-        return x[..., tf.newaxis], tf.one_hot(tf.gather(labels, indices), classes)
-
-    def epoch(number):  # the order of all images at once, from the epoch's random number
-        order = tf.range(count)
-        if shuffle_seed is not None:
-            order = tf.random.experimental.stateless_shuffle(order, seed=[number, shuffle_seed])
-        starts = tf.data.Dataset.range(0, count, batch_size, output_type=tf.int32)
-        return starts.map(
-            lambda start: prepare(order[start : start + batch_size], [number, tf.cast(start, tf.int64)])
-        )
-
-    numbers = tf.data.Dataset.random(seed=shuffle_seed, rerandomize_each_iteration=True).take(1)
-    length = tf.data.experimental.assert_cardinality(-(-count // batch_size))  # rounded up
-    # Without autotuning: its thread wakes at growing intervals, and the end of an epoch waits for it.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return numbers.flat_map(epoch).apply(length).prefetch(2).with_options(options)
-
-
-class FusedAdam(keras.optimizers.Adam):
-    """Keras's Adam (Kingma, Ba 2014, arXiv:1412.6980) in one TensorFlow operation per variable."""
-
-    def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(
-            var=_handle(variable),
-            m=_handle(self._momentums[index]),
-            v=_handle(self._velocities[index]),
-            beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
-            lr=tf.cast(learning_rate, tf.float32),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
-
-
-class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's batch normalization (Ioffe, Szegedy 2015, arXiv:1502.03167) in one operation."""
-
-    def call(self, inputs, training=None, mask=None):
-        shape = tf.shape(inputs)
-        images = inputs if len(inputs.shape) == 4 else inputs[:, tf.newaxis, tf.newaxis]
-        result = tf.raw_ops.FusedBatchNormV3(
-            x=images,
-            scale=self.gamma.value,
-            offset=self.beta.value,
-            mean=self.moving_mean.value,
-            variance=self.moving_variance.value,
-            epsilon=self.epsilon,
-            is_training=bool(training),
-        )
-        if training:
-            # The operation returns the variance of a sample; Keras keeps that of the batch itself.
-            count = tf.cast(tf.size(images) // images.shape[-1], tf.float32)
-            for kept, new in (
-                (self.moving_mean, result.batch_mean),
-                (self.moving_variance, result.batch_variance * (count - 1) / count),
-            ):
-                kept.assign(self.momentum * kept.value + (1 - self.momentum) * new)
-        return tf.reshape(result.y, shape)
-
-
-def fuse(model):
-    """Return a model that computes the same, with every batch normalization in its fused form."""
-    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
-        return model
-
-    def copy(layer):
-        fused = isinstance(layer, keras.layers.BatchNormalization)
-        return (FusedBatchNormalization if fused else type(layer)).from_config(layer.get_config())
-
-    copied = keras.models.clone_model(model, clone_function=copy)
-    copied.set_weights(model.get_weights())
-    return copied
-
-
-@dataclass(frozen=True)
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate rises along a cosine, then falls along another, almost to zero.
+def one_cycle(highest: float, steps: int) -> np.ndarray:
+    """Return the learning rate of each step: up along a cosine, then down along another, almost to zero.
 
     Source: Smith, Topin 2017, arXiv:1708.07120; the cosines are fast.ai's.
     """
-
-    highest: float
-    steps: int
-    rising: float = 0.3
-    start: float = 0.04
-    end: float = 0.001
-
-    def __call__(self, step):
-        done = tf.cast(step, tf.float32) / self.steps
-        up = self.start + (1 - self.start) * (1 - tf.cos(math.pi * done / self.rising)) / 2
-        left = (1 - done) / (1 - self.rising)
-        down = self.end + (1 - self.end) * (1 - tf.cos(math.pi * left)) / 2
-        return self.highest * tf.where(done < self.rising, up, down)
-
-    def get_config(self):
-        return dict(vars(self))
+    rising, start, end = 0.3, 0.04, 0.001
+    done = np.arange(steps) / steps
+    up = start + (1 - start) * (1 - np.cos(math.pi * done / rising)) / 2
+    down = end + (1 - end) * (1 - np.cos(math.pi * (1 - done) / (1 - rising))) / 2
+    return (highest * np.where(done < rising, up, down)).astype(np.float32)
 
 
-def _handle(variable):
-    """Return the TensorFlow resource behind a Keras or TensorFlow variable."""
-    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
+def operations(model: keras.Sequential, xla: bool = False) -> tuple:
+    """Return what a model computes, up to the softmax: for each operation its name and settings.
+
+    Pooling moves before the addition of biases and ReLU, which have less to do then. The results
+    are the same: adding the same number to all, or replacing all below 0, leaves the largest the largest.
+
+    Raises:
+        TypeError: the model has a layer of another kind than `helpers.models` uses.
+    """
+    found = []
+    for layer in model.layers:
+        match layer:
+            case keras.layers.Conv2D():
+                found.append(("convolve", layer.strides, layer.padding.upper(), layer.dilation_rate))
+            case keras.layers.Dense():
+                found.append(("multiply",))
+            case keras.layers.MaxPooling2D():
+                found.append(("pool by slices" if xla else "pool", layer.pool_size, layer.strides))
+            case keras.layers.GlobalMaxPooling2D():
+                found.append(("pool all",))
+            case keras.layers.BatchNormalization():
+                found.append(("normalize", layer.momentum, layer.epsilon))
+            case keras.layers.Dropout():
+                found.append(("drop", layer.rate))
+            case keras.layers.Flatten():
+                found.append(("flatten",))
+            case keras.layers.ReLU():
+                found.append(("relu",))
+            case _:
+                raise TypeError(
+                    f"The training cannot do {type(layer).__name__}; see helpers.training.operations."
+                )
+        if getattr(layer, "use_bias", False):
+            found.append(("add",))
+        if getattr(layer, "activation", None) is keras.activations.relu:
+            found.append(("relu",))
+    for place in range(1, len(found)):
+        while place and found[place][0].startswith("pool") and found[place - 1][0] in ("add", "relu"):
+            found[place - 1 : place + 1] = found[place], found[place - 1]
+            place -= 1
+    return tuple(found)
+
+
+def compute(plan: tuple, weights, x: tf.Tensor, seed=None) -> tf.Tensor:
+    """Do the operations of a plan, in the number format of ``x``; those of the last layer in float32.
+
+    Args:
+        plan: what `operations` returned.
+        weights: the model's variables, in its order.
+        x: images, ``(n, 28, 28, 1)`` in [0, 1].
+        seed: in training two integers, for the dropout; None in prediction.
+
+    Returns:
+        ``(n, classes)`` float32, of which the softmax are the probabilities.
+    """
+    weights = iter(weights)
+    last = max(place for place, (name, *_) in enumerate(plan) if name == "multiply")
+    for place, (name, *settings) in enumerate(plan):
+        if place == last:
+            x = tf.cast(x, tf.float32)
+        if name == "convolve":
+            x = tf.nn.conv2d(x, tf.cast(next(weights), x.dtype), *settings[:2], dilations=settings[2])
+        elif name == "multiply":
+            x = tf.matmul(x, tf.cast(next(weights), x.dtype))
+        elif name == "add":
+            x = tf.nn.bias_add(x, tf.cast(next(weights), x.dtype))
+        elif name == "relu":
+            x = tf.nn.relu(x)
+        elif name == "pool":
+            x = tf.nn.max_pool2d(x, *settings, "VALID")
+        elif name == "pool by slices":
+            x = pool(x, *settings)
+        elif name == "pool all":
+            x = tf.reduce_max(x, (1, 2))
+        elif name == "flatten":
+            x = tf.reshape(x, (-1, math.prod(x.shape[1:])))
+        elif name == "normalize":
+            x = normalize(x, *(next(weights) for _ in range(4)), *settings, training=seed is not None)
+        elif seed is not None and settings[0]:  # drop
+            own = (seed[0] + (place + 2 << 32), seed[1])
+            x = tf.nn.experimental.stateless_dropout(x, settings[0], own, rng_alg="philox")
+    return x
+
+
+def pool(x, size, strides):
+    """Max pooling of which XLA knows a deterministic gradient: the first of equals gets it, as in Keras."""
+    (down, across), (high, wide) = strides, ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], size, strides))
+    places = [(i, j) for i in range(size[0]) for j in range(size[1])]
+    slices = [x[:, i : i + high * down : down, j : j + wide * across : across] for i, j in places]
+    return functools.reduce(tf.maximum, slices)
+
+
+def normalize(x, scale, shift, mean, variance, momentum, epsilon, training):
+    """Batch normalization (Ioffe, Szegedy 2015, arXiv:1502.03167) in one operation, as Keras does it."""
+    maps = x if len(x.shape) == 4 else x[:, tf.newaxis, tf.newaxis]
+    result = tf.raw_ops.FusedBatchNormV3(
+        x=maps,
+        scale=scale,
+        offset=shift,
+        mean=mean,
+        variance=variance,
+        epsilon=epsilon,
+        is_training=training,
+    )
+    if training:
+        # The operation returns the variance of a sample; Keras keeps that of the batch itself.
+        count = tf.cast(tf.size(maps) // maps.shape[-1], tf.float32)
+        mean.assign(momentum * mean + (1 - momentum) * result.batch_mean)
+        variance.assign(momentum * variance + (1 - momentum) * result.batch_variance * (count - 1) / count)
+    return tf.reshape(result.y, tf.shape(x))
+
+
+def measure(logits, labels, smoothing):
+    """Return the number of right answers and the sum of the losses, each value by its image."""
+    classes = logits.shape[-1]
+    targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    right = tf.cast(tf.argmax(logits, axis=1) == tf.cast(labels, tf.int64), tf.float32)
+    return right, tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def train_steps(plan, settings, state, data, epoch, size, first, last, sums):
+    """Train on some batches of an epoch: the steps from ``first`` to before ``last``.
+
+    Args:
+        plan: what `operations` returned.
+        settings: the number format and the augmentation.
+        state: variables: the weights; Adam's means; the averaged weights, if any.
+        data: images, labels.
+        epoch: what belongs to this epoch: the order of the images, the learning rates of its steps,
+            the number of steps before it, and the seed, decay, smoothing and averaging.
+        size: images in a batch.
+        sums: right answers and losses so far, which those of these steps are added to.
+    """
+    precision, augmentation = settings
+    weights, means, averages = state
+    images, labels = data
+    trained = [variable for variable in weights if variable.trainable]
+
+    def step(number, sums):
+        chosen = tf.slice(epoch["order"], [number * epoch["batch_size"]], [size])
+        x, y = tf.gather(images, chosen), tf.gather(labels, chosen)
+        done = epoch["done"] + number
+        seed = (epoch["seed"], tf.cast(done, tf.int64))
+        x = (
+            tf.cast(x, tf.float32) / 255
+            if augmentation == "none"
+            else distort(x, seed, augmentation == "elastic")
+        )
+        with tf.GradientTape() as tape:
+            logits = compute(plan, weights, tf.cast(x[..., tf.newaxis], precision), seed)
+            right, losses = measure(logits, y, epoch["smoothing"])
+            loss = tf.reduce_mean(losses)
+        rate = epoch["rates"][number]
+        for variable, gradient, (mean, square) in zip(trained, tape.gradient(loss, trained), means):
+            if epoch["decay"] is not None and len(variable.shape) > 1:
+                variable.assign_sub(variable * epoch["decay"] * rate)
+            tf.raw_ops.ResourceApplyAdam(  # Kingma, Ba 2014, arXiv:1412.6980
+                var=variable.handle,
+                m=mean.handle,
+                v=square.handle,
+                beta1_power=tf.pow(BETA_1, tf.cast(done + 1, tf.float32)),
+                beta2_power=tf.pow(BETA_2, tf.cast(done + 1, tf.float32)),
+                lr=rate,
+                beta1=BETA_1,
+                beta2=BETA_2,
+                epsilon=EPSILON,
+                grad=gradient,
+            )
+        for variable, average in zip(trained, averages):
+            keep = epoch["averaging"] * tf.cast(done > 0, tf.float32)
+            average.assign(keep * average + (1 - keep) * variable)
+        return number + 1, sums + tf.stack([tf.reduce_sum(right), tf.reduce_sum(losses)])
+
+    return tf.while_loop(lambda number, _: number < last, step, (first, sums))[1]
+
+
+def validate(plan, precision, weights, images, labels, smoothing):
+    """Return the shares of right answers and the mean loss on images that are not learned from."""
+    count = tf.size(labels)
+
+    def batch(start, sums):
+        places = start + tf.range(VALIDATED_AT_ONCE)
+        x = tf.gather(images, tf.minimum(places, count - 1))  # the last batch is filled up,
+        real = tf.cast(places < count, tf.float32)  # and what is filled up does not count
+        x = tf.cast(tf.cast(x, tf.float32)[..., tf.newaxis] / 255, precision)
+        both = measure(compute(plan, weights, x), tf.gather(labels, tf.minimum(places, count - 1)), smoothing)
+        return start + VALIDATED_AT_ONCE, sums + tf.reduce_sum(real * tf.stack(both), axis=1)
+
+    sums = tf.while_loop(lambda start, _: start < count, batch, (0, tf.zeros(2)))[1]
+    return sums / tf.cast(count, tf.float32)
 
 
 class Progress(keras.callbacks.Callback):
@@ -258,40 +360,29 @@ class Progress(keras.callbacks.Callback):
         sys.stderr.flush()  # before anything that the notebook prints next
 
 
-@functools.lru_cache(maxsize=3)
-def _compiled(network, learning_rate, weight_decay, averaging, label_smoothing):
-    """Return a compiled model, and the values of its optimizer's variables before the first step.
-
-    The first training of a model builds its TensorFlow graph, which takes longer than an epoch on a
-    few thousand digits. So the latest models are kept, and `train` starts them from new values.
-    """
-    model = fuse(build_model(*network))
-    optimizer = FusedAdam(
-        learning_rate,
-        weight_decay=weight_decay or None,
-        use_ema=averaging > 0,
-        ema_momentum=averaging or 0.99,
-    )
-    if weight_decay:
-        biases = [weights for weights in model.trainable_variables if len(weights.shape) == 1]
-        optimizer.exclude_from_weight_decay(var_list=biases)
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        metrics=["accuracy"],
-        steps_per_execution=BATCHES_PER_CALL,
-    )
-    optimizer.build(model.trainable_variables)
-    return model, [variable.numpy() for variable in optimizer.variables]
+# Compiled once for each plan, kind of recipe and shape of data. Nothing of a training stays in here.
+PROGRAMS = {
+    xla: [
+        tf.function(work, autograph=False, reduce_retracing=True, jit_compile=xla)
+        for work in (train_steps, validate)
+    ]
+    for xla in (False, True)
+}
 
 
-def train(data, recipe=Recipe(), callbacks=()):
+def train(
+    data: Dataset, recipe: Recipe = Recipe(), callbacks: Iterable[keras.callbacks.Callback] = ()
+) -> tuple[keras.Sequential, dict[str, list[float]]]:
     """Train a network on a data set.
+
+    Python's, NumPy's and TensorFlow's random numbers start from the recipe's seed afterwards.
 
     Args:
         data: a `helpers.data.Dataset`; its test part is not touched.
         recipe: a `Recipe`.
-        callbacks: Keras callbacks, to look on.
+        callbacks: Keras callbacks, to look on or to stop (``model.stop_training = True``). They are
+            called at the begin and the end of the training and of each epoch, and at the end of a
+            batch about three times a second.
 
     Returns:
         The trained float32 model and its history: a dict of the lists ``accuracy``, ``loss``,
@@ -299,36 +390,88 @@ def train(data, recipe=Recipe(), callbacks=()):
         epoch with dropout on, as Keras reports them.
     """
     make_reproducible(recipe.seed)
-    precision = choose_precision(recipe.precision)
-    (x, y), (x_validation, y_validation) = split_validation(data, recipe.validation_split)
-    training = batches(
-        x, y, data.classes, recipe.batch_size, shuffle_seed=recipe.seed, augmentation=recipe.augmentation
+    model = build_model(recipe.network, data.classes, recipe.dropout)
+    xla = uses_xla()
+    plan = operations(model, xla)
+    precision = tf.bfloat16 if choose_precision(recipe.precision) == "mixed_bfloat16" else tf.float32
+    train_steps, validate = PROGRAMS[xla]
+    learned, held_out = (
+        [tf.constant(array) for array in part] for part in split_validation(data, recipe.validation_split)
     )
-    validation = batches(x_validation, y_validation, data.classes, 512)
+    weights = [variable.value for variable in model.weights]
+    trained = [variable for variable in weights if variable.trainable]
+    means = [[tf.Variable(tf.zeros_like(variable)) for _ in range(2)] for variable in trained]
+    averages = [tf.Variable(variable) for variable in trained] if recipe.averaging else []
 
-    fresh = fuse(build_model(recipe.network, data.classes, recipe.dropout, precision))
-    one_cycle = recipe.schedule == "one_cycle"
-    model, start = _compiled(
-        (recipe.network, data.classes, recipe.dropout, precision),
-        OneCycle(recipe.learning_rate, recipe.epochs * len(training)) if one_cycle else 0.001,
-        recipe.weight_decay,
-        recipe.averaging,
-        recipe.label_smoothing,
+    count = len(learned[0])
+    steps = -(-count // recipe.batch_size)  # rounded up
+    rates = np.full(recipe.epochs * steps, recipe.learning_rate, np.float32)
+    if recipe.schedule == "one_cycle":
+        rates = one_cycle(recipe.learning_rate, recipe.epochs * steps)
+    given = {
+        "seed": tf.constant(recipe.seed, tf.int64),
+        "batch_size": tf.constant(recipe.batch_size),
+        "smoothing": tf.constant(recipe.label_smoothing),
+        "averaging": tf.constant(recipe.averaging),
+        "decay": tf.constant(recipe.weight_decay) if recipe.weight_decay else None,
+    }
+    validated = list(weights)
+    if averages:
+        average_of = {id(variable): average for variable, average in zip(trained, averages)}
+        validated = [average_of.get(id(variable), variable) for variable in weights]
+
+    history, at_once = {}, 1
+    watching = keras.callbacks.CallbackList(
+        [Progress(), *callbacks], model=model, epochs=recipe.epochs, steps=steps
     )
-    # Everything that an earlier training may have changed: weights, dropout's random numbers, Adam's means.
-    for variable, value in zip([*model.variables, *model.optimizer.variables], [*fresh.variables, *start]):
-        variable.assign(value)
-    if not one_cycle:
-        model.optimizer.learning_rate = recipe.learning_rate
-    averaged = [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []  # for the validation
-    history = model.fit(
-        training,
-        validation_data=validation,
-        epochs=recipe.epochs,
-        shuffle=False,  # `batches` has shuffled already
-        verbose=0,
-        callbacks=[Progress(), *averaged, *callbacks],
-    ).history
-    trained = build_model(recipe.network, data.classes, recipe.dropout)
-    trained.set_weights(model.get_weights())
-    return trained, {name: [float(value) for value in values] for name, values in sorted(history.items())}
+    model.stop_training = False
+    watching.on_train_begin()
+    for number in range(recipe.epochs):
+        watching.on_epoch_begin(number)
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count), (recipe.seed + (1 << 32), number), alg="philox"
+        )
+        epoch = given | {
+            "order": order,
+            "rates": tf.constant(rates[number * steps :][:steps]),
+            "done": tf.constant(number * steps),
+        }
+        first, sums = 0, tf.zeros(2)
+        while first < steps:
+            whole = count // recipe.batch_size
+            last = min(first + at_once, whole) if first < whole else steps
+            size = min(recipe.batch_size, count - first * recipe.batch_size)
+            begun = time.monotonic()
+            sums = train_steps(
+                plan,
+                (precision, recipe.augmentation),
+                (weights, means, averages),
+                learned,
+                epoch,
+                tf.constant(size),
+                tf.constant(first),
+                tf.constant(last),
+                sums,
+            )
+            seen = min(last * recipe.batch_size, count)
+            accuracy, loss = sums.numpy() / seen
+            watching.on_train_batch_end(last - 1, {"accuracy": float(accuracy), "loss": float(loss)})
+            at_once = max(1, round((last - first) * SECONDS_PER_CALL / (time.monotonic() - begun)))
+            first = last
+        val_accuracy, val_loss = validate(plan, precision, validated, *held_out, given["smoothing"]).numpy()
+        logs = {
+            "accuracy": float(accuracy),
+            "loss": float(loss),
+            "val_accuracy": float(val_accuracy),
+            "val_loss": float(val_loss),
+        }
+        for name, value in logs.items():
+            history.setdefault(name, []).append(value)
+        watching.on_epoch_end(number, logs)
+        if model.stop_training:
+            break
+    for variable, average in zip(trained, averages):
+        variable.assign(average)
+    watching.on_train_end()
+    make_reproducible(recipe.seed)
+    return model, history

@@ -95,3 +95,46 @@ def test_elastic_changes_more_than_affine_alone(images, only):
     changed = np.abs(distort(tf.constant(images), [1, 2], elastic=True).numpy() - images / 255.0)
     assert changed.mean() > 0.02
     assert not changed[:, 0, 0].any(), "background stays background"
+
+
+def places(monkeypatch, images, seed, **options):
+    """Return where `distort` reads: columns and rows, relative to the center."""
+    read = []
+    monkeypatch.setattr(augmentation, "sample", lambda images, x, y: read.append((x, y)))
+    distort(tf.constant(images), seed, **options)
+    monkeypatch.setattr(augmentation, "sample", sample)
+    return np.array(read[0]) - 13.5
+
+
+def test_the_six_amounts_are_independent_evenly_spread_and_within_their_bounds(monkeypatch, images):
+    x, y = places(monkeypatch, np.repeat(images[:1], 1000, axis=0), [1, 2])
+    right, down = x.mean((1, 2)), y.mean((1, 2))
+    a, c = x[:, 0, 1] - x[:, 0, 0], y[:, 0, 1] - y[:, 0, 0]  # one column to the right
+    b, d = x[:, 1, 0] - x[:, 0, 0], y[:, 1, 0] - y[:, 0, 0]  # one row down
+    angle, wide = np.arctan2(c, a), np.hypot(a, c)
+    across, high = b * np.cos(angle) + d * np.sin(angle), d * np.cos(angle) - b * np.sin(angle)
+    amounts = {
+        "ROTATION": np.rad2deg(angle) / augmentation.ROTATION,
+        "ZOOM, wide": (wide - 1) / augmentation.ZOOM,
+        "ZOOM, high": (high - 1) / augmentation.ZOOM,
+        "SHEAR": across / augmentation.SHEAR,
+        "SHIFT, right": right / augmentation.SHIFT,
+        "SHIFT, down": down / augmentation.SHIFT,
+    }
+    for name, amount in amounts.items():
+        assert -1.001 <= amount.min() < -0.98 and 0.98 < amount.max() <= 1.001, name
+        assert amount.std() == pytest.approx(1 / np.sqrt(3), rel=0.1), name
+    assert np.abs(np.corrcoef([*amounts.values()]) - np.eye(6)).max() < 0.15
+
+
+def test_elastic_fields_are_others_for_each_image_direction_batch_and_seed(monkeypatch, images, only):
+    only()
+    y, x = np.mgrid[:28, :28] - 13.5
+    fields = []
+    for seed in ([1, 2], [1, 3], [2, 2], [2, 3]):
+        read = places(monkeypatch, images[:20], seed, elastic=True)
+        fields += [*(read[0] - x), *(read[1] - y)]
+    together = np.corrcoef([field[::7, ::7].ravel() for field in fields]) - np.eye(len(fields))
+    assert np.abs(together).max() < 0.98, "no field twice"
+    assert together.std() == pytest.approx(1 / 4, abs=0.06), "as independent as 16 numbers each can be"
+    assert np.std(fields) == pytest.approx(augmentation.ELASTIC, rel=0.1)
