@@ -2,19 +2,31 @@
 
 import base64
 import io
+import math
+from collections.abc import Sequence
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from IPython.display import display
+from matplotlib import font_manager
+from matplotlib.ticker import LogFormatter, LogFormatterMathtext
 from PIL import Image
 
 # Okabe and Ito's palette: told apart with any kind of color vision (https://jfly.uni-koeln.de/color/).
 BLUE, ORANGE, GREEN, PURPLE, GRAY = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666")
+# For classes: Paul Tol's "muted" and black (https://sronpersonalpages.nl/~pault/), each with a form of
+# its own. With 10 colors and 9 forms, no two of the first 90 classes look the same.
+CLASS_COLORS = ("#332288", "#88CCEE", "#117733", "#CC6677", "#DDCC77", "#882255", "#44AA99", "#999933")
+CLASS_COLORS += ("#AA4499", "#000000")
+CLASS_MARKERS = "osD^v<>ph"
 DOTS_PER_INCH = 144  # twice what a page needs, so that figures stay sharp on dense screens
 
 
-def use_style():
-    """Give all figures of a notebook the same look."""
+def use_style() -> None:
+    """Give all figures of a notebook the same look, whatever the user's own Matplotlib settings say."""
+    matplotlib.rcdefaults()
     plt.rcParams.update(
         {
             "figure.figsize": (7.2, 4.0),
@@ -28,11 +40,40 @@ def use_style():
             "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, GRAY]),
             "image.cmap": "gray_r",  # ink is dark, as on paper
             "lines.linewidth": 2,
+            "text.parse_math": False,  # a name with a dollar sign is a name, not a formula
         }
     )
 
 
-def show(figure, alt, name=None):
+def drawable(names: Sequence[str]) -> tuple[str, ...]:
+    """Return class names as figures can show them: the names if an installed font has all their letters.
+
+    If none has, the names become numbers, and a sentence says which is which.
+    """
+    usual = font_manager.findfont("DejaVu Sans")  # Matplotlib's own
+    letters = {ord(letter) for letter in "".join(names) if not letter.isspace()}
+    missing = letters - set(font_manager.get_font(usual).get_charmap())
+    if not missing:
+        return tuple(names)
+    for font in font_manager.fontManager.ttflist:
+        if "Last Resort" in font.name or "Emoji" in font.name:  # boxes; colors that Matplotlib cannot draw
+            continue
+        if missing <= set(font_manager.get_font(font.fname).get_charmap()):
+            plt.rcParams["font.family"] = ["DejaVu Sans", font.name]
+            return tuple(names)
+    legend = ", ".join(f"{number} is {name}" for number, name in enumerate(names))
+    print(f"No font on this machine has the letters of all class names, so figures show numbers: {legend}.")
+    return tuple(map(str, range(len(names))))
+
+
+class _PlainLogFormatter(LogFormatter):
+    """The labels of a logarithmic axis as numbers: 0.1, 1, 10, without TeX."""
+
+    def __call__(self, x, pos=None):
+        return super().__call__(x, pos) and f"{x:,.10g}"
+
+
+def show(figure: plt.Figure, alt: str, name: str | None = None) -> None:
     """Display a figure with a text that says what it shows, and close it.
 
     Args:
@@ -41,6 +82,11 @@ def show(figure, alt, name=None):
         name: the file name, without ending, under which ``make refresh`` copies the figure to
             ``figures/``; None for figures that stay in their notebook.
     """
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
+        if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+            axis.set_major_formatter(_PlainLogFormatter())
+        if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
+            axis.set_minor_formatter(_PlainLogFormatter())
     drawn, buffer = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
     # 256 colors, the nearest for each pixel: looks the same and takes less than half the space.
@@ -56,7 +102,13 @@ def show(figure, alt, name=None):
     )
 
 
-def draw_digits(images, titles, columns=8, wrong=None, title=None):
+def draw_digits(
+    images: np.ndarray,
+    titles: Sequence[str],
+    columns: int = 8,
+    wrong: Sequence[bool] | None = None,
+    title: str | None = None,
+) -> plt.Figure:
     """Draw a grid of images with a title over each.
 
     Args:
@@ -70,7 +122,7 @@ def draw_digits(images, titles, columns=8, wrong=None, title=None):
     Returns:
         A Matplotlib figure.
     """
-    rows = max(1, -(-len(images) // columns))
+    rows = max(1, math.ceil(len(images) / columns))
     lines = max((text.count("\n") for text in titles), default=0) + 1
     figure, axes = plt.subplots(
         rows, columns, figsize=(7.2, rows * (7.2 / columns + 0.19 * lines)), squeeze=False
@@ -125,7 +177,7 @@ def draw_history(history, title):
     return figure
 
 
-def draw_confusion(table):
+def draw_confusion(table: pd.DataFrame) -> plt.Figure:
     """Draw a confusion table as a heat map of the errors, with every count written in its cell.
 
     The diagonal (right answers) stays white, so that the color shows the errors.

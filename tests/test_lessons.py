@@ -246,3 +246,82 @@ def test_the_study_keeps_ensembles_and_recipes_apart():
         found = runs_of(table, Recipe(), ensemble)
         assert set(found["ensemble"]) == {ensemble} and set(found["dropout"]) == {0.5}
         assert list(found["seed"]) == [0, 1, 2]
+
+
+# What networks without variety and few seeds do to the formulas
+
+
+@pytest.mark.parametrize("features", ["zeros", "equal", "tiny", "three", "five"])
+def test_a_map_of_equal_rows_ends_with_a_sentence_or_a_map(features, capsys):
+    """t-SNE of equal rows ended the kernel, or never ended (scikit-learn's issue 29127)."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    random = np.random.default_rng(0)
+    kinds = {"zeros": 0 * random.random((1, 128)), "equal": random.random((1, 128))}
+    kinds |= {"tiny": 1e-30 * random.random((40, 128)), "three": random.random((3, 128))}
+    kinds |= {"five": random.random((5, 128))}
+    rows = kinds[features].astype("float32")
+    rows = rows[np.arange(1000) % len(rows)]
+    used = {"PCA": PCA, "TSNE": TSNE, "threadpool_limits": threadpool_limits}
+    flat, embedded, share = define(9, "in_two_dimensions", **used)["in_two_dimensions"](rows)
+    assert flat.shape == embedded.shape == (1000, 2)
+    assert np.isfinite(flat).all() and np.isfinite(embedded).all() and 0 <= share <= 1
+    assert ("there is no map" in capsys.readouterr().out) == (features != "five")
+
+
+def test_correlations_without_variety_are_zero():
+    correlation_of = define(9, "correlation_of")["correlation_of"]
+    assert correlation_of(np.zeros((8, 8)), np.eye(8)) == 0 == correlation_of(np.eye(8), np.ones((8, 8)))
+    assert correlation_of(np.eye(8), 2 * np.eye(8)) == pytest.approx(1)
+
+
+def test_dead_units_have_no_favorites():
+    numbers = np.random.default_rng(0).random((50, 6)).astype("float32")
+    numbers[:, [1, 4]] = 0
+    given = {"dense_outputs": lambda network, images: numbers, "x_validation": None}
+    found = define(9, "favorites", **given)["favorites"](None, count=3)
+    assert list(found) == [0, 2, 3, 5]
+    assert all(set(row) == set(np.argsort(-numbers[:, unit])[:3]) for unit, row in found.items())
+    purity_of = define(9, "purity_of", y_validation=np.arange(50) % 2)["purity_of"]
+    assert purity_of([]) == 0 and purity_of([[0, 2, 4]]) == 1
+
+
+def test_the_gain_of_a_step_is_paired_by_seed():
+    gain_of = define(10, "gain_of", mean_interval=mean_interval)["gain_of"]
+    before = pd.DataFrame({"seed": [0, 1, 2], "test_accuracy": [0.98, 0.97, 0.99]})
+    after = pd.DataFrame({"seed": [2, 1, 0, 3], "test_accuracy": [0.992, 0.971, 0.983, 0.5]})
+    np.testing.assert_allclose(gain_of(after, before), mean_interval([0.3, 0.1, 0.2]))
+
+
+def test_the_winners_gain_where_it_was_chosen_is_never_negative():
+    random = np.random.default_rng(0)
+    halves = random.permuted(np.tile(np.arange(200) < 100, (50, 1)), axis=1)
+    halves = np.concatenate([halves, ~halves]).astype("float32")
+    gains_of_choosing = define(8, "gains_of_choosing", halves=halves, cuts=50)["gains_of_choosing"]
+    chosen, elsewhere = gains_of_choosing(random.random((7, 200)) < 0.9)
+    assert chosen.min() >= 0 and chosen.mean() > elsewhere.mean()
+    chosen, elsewhere = gains_of_choosing(np.ones((3, 200), bool))
+    assert not chosen.any() and not elsewhere.any()
+
+
+@pytest.mark.parametrize("number", [7, 8, 9, 10])
+def test_wrong_answers_and_stubs_are_refused_with_a_sentence(number, capsys):
+    """Checks that need nothing of their notebook's run; the others are met by its execution."""
+    from scipy.stats import norm
+
+    from helpers.exercises import Check
+
+    for cell in CELLS[PATHS[number]]:
+        if "check" not in cell.metadata.get("tags", []):
+            continue
+        variables = {"np": np, "Check": Check, "binomtest": binomtest, "norm": norm}
+        try:
+            exec(cell.source, variables)
+        except NameError:  # its mistakes are computed from the run
+            continue
+        (check,) = [value for value in variables.values() if isinstance(value, Check)]
+        for wrong in (0, 0.1, 1, -1, None, "a text", lambda *given: None):
+            check(wrong)
+            assert capsys.readouterr().out.startswith("Not yet. "), (cell.source, wrong)

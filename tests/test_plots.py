@@ -220,3 +220,77 @@ def test_long_names_over_images_keep_their_place():
     boxes = [axis.title.get_window_extent() for axis in long.axes]
     assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
     assert boxes[0].x0 >= 0 and boxes[-1].x1 <= long.bbox.x1
+
+
+@pytest.mark.parametrize("name", ["$", "a$b$c", "\\frac", "$\\frac{", "x_1^2", "%", "{}"])
+def test_names_are_plain_text_in_every_figure(shown, name):
+    """No name is a formula: Matplotlib's parser of math would end the notebook, or hide letters."""
+    images = make_arrays()["x_test"][:2]
+    figure = plots.draw_digits(images, [name, f"{name}: 98%\ntrue {name}"], columns=2, wrong=[True, False])
+    plots.show(figure, "alt")
+    plots.show(plots.draw_confusion(confusion_table([0, 1, 1], [0, 0, 1], (name, "b"))), "alt")
+    assert len(shown) == 2
+
+
+@pytest.mark.parametrize("setting", [{"text.usetex": True}, {"figure.facecolor": "black"}, {"font.size": 40}])
+def test_own_matplotlib_settings_change_no_figure(shown, setting):
+    """As from a user's matplotlibrc: TeX for all texts, or a dark style."""
+    plots.show(FIGURES["confusion"](), "alt")
+    plt.rcParams.update({"text.color": "white", "axes.facecolor": "black", "savefig.dpi": 20} | setting)
+    plots.use_style()
+    plots.show(FIGURES["confusion"](), "alt")
+    assert shown[0] == shown[1]
+
+
+def test_labels_of_logarithmic_axes_are_plain_numbers(shown):
+    figure, axis = plt.subplots()
+    axis.plot([1, 30_000], [0.2, 90])
+    axis.set(xscale="log", yscale="log")
+    plots.show(figure, "alt")
+    texts = {label.get_text() for label in axis.get_xticklabels() + axis.get_yticklabels()}
+    assert {"1", "1,000", "0.1", "10"} <= texts and not any("$" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "names", [("猫", "狗", "7"), ("\N{TELUGU LETTER A}", "b"), ("\N{BRAIN}", "\N{FLEXED BICEPS}")]
+)
+def test_names_without_a_font_become_numbers_with_a_legend(shown, capsys, monkeypatch, recwarn, names):
+    fonts = [font for font in plots.font_manager.fontManager.ttflist if "DejaVu Sans" in font.name]
+    last = [font for font in plots.font_manager.fontManager.ttflist if "Last Resort" in font.name]
+    monkeypatch.setattr(plots.font_manager.fontManager, "ttflist", last + fonts)
+    numbers = plots.drawable(names)
+    assert numbers == tuple(map(str, range(len(names))))
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1 and err == ""
+    assert all(f"{number} is {name}" in out for number, name in enumerate(names))
+    plots.show(plots.draw_digits(make_arrays()["x_test"][:2], numbers[:2]), "alt")
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ("Hündin", "кот"), ("a\nb", "tab\t"), ("", "\N{BULLET}")])
+def test_names_that_matplotlib_has_letters_for_stay(capsys, names):
+    family = plt.rcParams["font.family"]
+    assert plots.drawable(names) == names
+    assert plt.rcParams["font.family"] == family and capsys.readouterr().out == ""
+
+
+def test_an_installed_font_that_has_the_letters_is_used(shown, capsys, recwarn):
+    """Letters that only another installed font has: here one of Matplotlib's own for mathematics."""
+    usual, other = (
+        set(plots.font_manager.get_font(plots.font_manager.findfont(name)).get_charmap())
+        for name in ("DejaVu Sans", "STIXGeneral")
+    )
+    name = chr(min(other - usual))
+    assert plots.drawable([name, "b"]) == (name, "b") and capsys.readouterr().out == ""
+    plots.show(plots.draw_digits(make_arrays()["x_test"][:2], [name, "b"]), "alt")
+    assert not recwarn.list
+
+
+def test_class_colors_tell_ten_classes_apart():
+    colors = np.array([to_rgb(color) for color in plots.CLASS_COLORS])
+    distance = np.linalg.norm(colors[:, None] - colors[None], axis=-1)
+    assert len(colors) == 10 and distance[~np.eye(10, dtype=bool)].min() > 0.2
+    looks = {
+        (plots.CLASS_COLORS[i % 10], plots.CLASS_MARKERS[i % len(plots.CLASS_MARKERS)]) for i in range(90)
+    }
+    assert len(looks) == 90, "never color alone"
