@@ -6,6 +6,7 @@ import io
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
+from matplotlib.ticker import LogLocator, NullFormatter, SymmetricalLogLocator
 from PIL import Image
 
 # Okabe and Ito's palette: told apart with any kind of color vision (https://jfly.uni-koeln.de/color/).
@@ -128,10 +129,13 @@ def draw_history(history, title):
                 axis.plot(range(1, len(values) + 1), shown, style, color=color, label=name, markevery=every)
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axes[0].set_yscale("symlog", linthresh=0.1)  # linear below 0.1 %, so that 0 is on the axis
-    axes[0].set_ylim(bottom=0)
+    # Linear below 0.1 %, so that 0 is on the axis.
+    axes[0].set_yscale("symlog", linthresh=0.1, linscale=0.3, subs=range(2, 10))
     axes[1].set_yscale("log")
-    axes[0].yaxis.set_major_formatter("{x:g}")
+    for axis, places in zip(
+        axes, (SymmetricalLogLocator(base=10, linthresh=0.1, subs=(1, 2, 5)), LogLocator(subs=(1, 3)))
+    ):
+        axis.yaxis.set(major_locator=places, major_formatter="{x:g}", minor_formatter=NullFormatter())
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -242,12 +246,12 @@ def draw_sweep(table, metric, parameters):
 
 
 def draw_descent(weights, losses, slope, paths):
-    """Draw the loss along one weight, its tangent where the weight is 0, and steps of gradient descent.
+    """Draw the loss along one weight, its tangent at a start, and steps of gradient descent from there.
 
     Args:
         weights: values of the weight, rising.
         losses: the loss at each of them.
-        slope: the slope of the loss where the weight is 0.
+        slope: the slope of the loss at the start.
         paths: learning rate → (the weights visited, the loss at each of them); one panel for each.
 
     Returns:
@@ -255,13 +259,13 @@ def draw_descent(weights, losses, slope, paths):
     """
     figure, axes = plt.subplots(1, len(paths), figsize=(7.2, 3.2), sharey=True)
     figure.suptitle("Three steps down a slope, at three learning rates", x=0.01, ha="left", fontsize=12)
-    tangent = np.array([-1.5, 1.5])
     for axis, (rate, (visited, reached)) in zip(axes, paths.items()):
         axis.plot(weights, losses, color=GRAY, label="loss")
-        axis.plot(tangent, reached[0] + slope * tangent, ":", color=GREEN, label="slope at the start")
+        tangent = reached[0] + slope * np.array([-1, 1])
+        axis.plot([visited[0] - 1, visited[0] + 1], tangent, ":", color=GREEN, label="slope at the start")
         axis.plot(visited, reached, "o--", color=ORANGE, linewidth=1.2, label="steps")
         axis.plot(visited[0], reached[0], "o", color=ORANGE, markersize=9)
-        axis.set(xlim=(weights[0], weights[-1]), ylim=(min(losses) - 0.1, max(losses)), xlabel="the weight")
+        axis.set(xlim=(weights[0], weights[-1]), ylim=(min(losses) - 0.05, max(losses)), xlabel="the weight")
         axis.set_title(f"rate {rate}: {reached[0]:.2f} → {reached[-1]:.2f}", fontsize=11)
     axes[0].set_ylabel("loss")
     axes[0].legend(frameon=False, fontsize=9)
