@@ -73,11 +73,12 @@ def confusion_table(labels, predicted, class_names):
 def per_class_table(labels, predicted, class_names):
     """Return precision, recall (shares from 0 to 1) and the number of images of each class.
 
-    Precision is 0 for a class that is never predicted.
+    Precision is 0 for a class that is never predicted, and recall is NaN for one without images.
     """
     precision, recall, _, support = precision_recall_fscore_support(
         labels, predicted, labels=range(len(class_names)), zero_division=0
     )
+    recall = np.where(support > 0, recall, np.nan)
     index = pd.Index(list(class_names), name="class")
     return pd.DataFrame({"precision": precision, "recall": recall, "images": support}, index=index)
 
@@ -86,13 +87,12 @@ def most_confused_pairs(table, count=5):
     """Return the off-diagonal cells of a confusion table with the highest counts, highest first.
 
     Returns:
-        A pandas table with the columns ``true``, ``predicted`` and ``count``; pairs that never
-        occur are left out.
+        A pandas table with the columns ``true``, ``predicted`` and ``count``; pairs that never occur
+        are left out, and pairs that tie with the last one are in.
     """
     off_diagonal = table.to_numpy() * (1 - np.eye(len(table), dtype=int))
-    order = np.argsort(-off_diagonal, axis=None, kind="stable")[:count]
+    order = np.argsort(-off_diagonal, axis=None, kind="stable")
     rows, columns = np.unravel_index(order, off_diagonal.shape)
-    pairs = pd.DataFrame(
-        {"true": table.index[rows], "predicted": table.columns[columns], "count": off_diagonal[rows, columns]}
-    )
-    return pairs[pairs["count"] > 0]
+    counts = off_diagonal[rows, columns]
+    pairs = pd.DataFrame({"true": table.index[rows], "predicted": table.columns[columns], "count": counts})
+    return pairs[counts >= max(1, counts[:count].min())]

@@ -10,13 +10,13 @@ class Check:
     """The check of one exercise: ``check_1 = Check(passes, hint)``, then ``check_1(answer)``.
 
     Attributes:
-        passes: a function from the answer to True (right) or False. An answer that makes it fail
-            counts as wrong.
+        passes: a function from the answer to True (right), False, or a sentence that says what is
+            wrong. An answer that makes it fail counts as wrong.
         hint: a sentence for a wrong answer.
         mistakes: typical wrong answers, each with a sentence that says what went wrong.
     """
 
-    passes: Callable[[Any], bool]
+    passes: Callable[[Any], bool | str]
     hint: str
     mistakes: Mapping[Any, str] = field(default_factory=dict)
 
@@ -26,10 +26,11 @@ class Check:
             print("Replace the ... with your answer and run this cell again.")
             return
         try:
-            right = bool(self.passes(answer))
+            found = self.passes(answer)
+            advice = found if isinstance(found, str) else "" if found else self._advice(answer)
         except Exception:
-            right = False
-        print("Right!" if right else f"Not yet. {self._advice(answer)}")
+            advice = self._advice(answer)
+        print(f"Not yet. {advice}" if advice else "Right!")
 
     def _advice(self, answer):
         for mistake, sentence in self.mistakes.items():

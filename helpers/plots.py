@@ -11,7 +11,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 from matplotlib import font_manager
-from matplotlib.ticker import LogFormatter, LogFormatterMathtext
+from matplotlib.ticker import (
+    LogFormatter,
+    LogFormatterMathtext,
+    LogLocator,
+    NullFormatter,
+    SymmetricalLogLocator,
+)
 from PIL import Image
 
 # Okabe and Ito's palette: told apart with any kind of color vision (https://jfly.uni-koeln.de/color/).
@@ -154,26 +160,40 @@ def draw_digits(
 
 
 def draw_history(history, title):
-    """Draw training against validation accuracy and loss, side by side, over the epochs.
+    """Draw the error and the loss over the epochs, side by side, on logarithmic axes.
 
     Args:
-        history: a dict with the lists ``accuracy``, ``val_accuracy``, ``loss`` and ``val_loss``,
-            one value per epoch.
+        history: a dict with the lists ``accuracy``, ``val_accuracy``, ``loss`` and ``val_loss``, one
+            value per epoch, and perhaps ``off_accuracy`` and ``off_loss``: training, dropout off.
         title: a text above both charts.
 
     Returns:
         A Matplotlib figure.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.4))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    epochs = range(1, len(history["loss"]) + 1)
-    for axis, key, label in zip(axes, ("accuracy", "loss"), ("accuracy (%)", "cross-entropy loss")):
-        factor = 100 if key == "accuracy" else 1
-        axis.plot(epochs, factor * np.array(history[key]), "o-", color=BLUE, label="training")
-        axis.plot(epochs, factor * np.array(history[f"val_{key}"]), "s--", color=ORANGE, label="validation")
+    lines = {
+        "training": ("", "o-", BLUE),
+        "training, dropout off": ("off_", "^:", GREEN),
+        "validation": ("val_", "s--", ORANGE),
+    }
+    for axis, key, label in zip(axes, ("accuracy", "loss"), ("error (%)", "cross-entropy loss")):
+        for name, (prefix, style, color) in lines.items():
+            if prefix + key in history:
+                values = np.array(history[prefix + key])
+                shown = 100 * (1 - values) if key == "accuracy" else values
+                every = max(1, len(values) // 10)
+                axis.plot(range(1, len(values) + 1), shown, style, color=color, label=name, markevery=every)
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axis.legend(frameon=False)
+    # Linear below 0.1 %, so that 0 is on the axis.
+    axes[0].set_yscale("symlog", linthresh=0.1, linscale=0.3, subs=range(2, 10))
+    axes[1].set_yscale("log")
+    for axis, places in zip(
+        axes, (SymmetricalLogLocator(base=10, linthresh=0.1, subs=(1, 2, 5)), LogLocator(subs=(1, 3)))
+    ):
+        axis.yaxis.set(major_locator=places, major_formatter="{x:g}", minor_formatter=NullFormatter())
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -208,4 +228,62 @@ def draw_confusion(table: pd.DataFrame) -> plt.Figure:
     axis.set_yticks(range(len(table)), table.index)
     axis.set(xlabel="predicted class", ylabel="true class")
     axis.spines[:].set_visible(False)
+    return figure
+
+
+# 04–06
+
+
+def draw_descent(weights, losses, slope, paths):
+    """Draw the loss along one weight, its tangent at a start, and steps of gradient descent from there.
+
+    Args:
+        weights: values of the weight, rising.
+        losses: the loss at each of them.
+        slope: the slope of the loss at the start.
+        paths: learning rate → (the weights visited, the loss at each of them); one panel for each.
+
+    Returns:
+        A Matplotlib figure.
+    """
+    figure, axes = plt.subplots(1, len(paths), figsize=(7.2, 3.2), sharey=True)
+    figure.suptitle("Three steps down a slope, at three learning rates", x=0.01, ha="left", fontsize=12)
+    for axis, (rate, (visited, reached)) in zip(axes, paths.items()):
+        axis.plot(weights, losses, color=GRAY, label="loss")
+        tangent = reached[0] + slope * np.array([-1, 1])
+        axis.plot([visited[0] - 1, visited[0] + 1], tangent, ":", color=GREEN, label="slope at the start")
+        axis.plot(visited, reached, "o--", color=ORANGE, linewidth=1.2, label="steps")
+        axis.plot(visited[0], reached[0], "o", color=ORANGE, markersize=9)
+        axis.set(xlim=(weights[0], weights[-1]), ylim=(min(losses) - 0.05, max(losses)), xlabel="the weight")
+        axis.set_title(f"rate {rate}: {reached[0]:.2f} → {reached[-1]:.2f}", fontsize=11)
+    axes[0].set_ylabel("loss")
+    axes[0].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def draw_answers(images, probabilities, true, names, title):
+    """Draw images, each with a bar for the probability of every class; the true class is hatched.
+
+    Args:
+        images: ``(n, 28, 28)`` uint8.
+        probabilities: ``(n, classes)``.
+        true: n class numbers.
+        names: the classes' names.
+        title: a text above the figure.
+
+    Returns:
+        A Matplotlib figure.
+    """
+    long = max(map(len, names)) > 2
+    size = (7.2, (2.8 if long else 2.0) * len(images))
+    figure, axes = plt.subplots(len(images), 2, figsize=size, width_ratios=[1, 4], squeeze=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    for (left, right), image, shares, label in zip(axes, images, probabilities, true):
+        left.imshow(image, vmin=0, vmax=255)
+        left.axis("off")
+        bars = right.bar(names, 100 * shares, color=GRAY)
+        bars[label].set(facecolor=BLUE, edgecolor="white", hatch="//")
+        right.set(ylim=(0, 105), xlabel="class", ylabel="probability (%)")
+        right.set_title(f"read {names[shares.argmax()]}, true {names[label]}")
+        right.tick_params(axis="x", rotation=60 if long else 0)
     return figure

@@ -92,6 +92,12 @@ def test_precision_of_a_class_never_predicted_is_0(recwarn):
     assert not recwarn
 
 
+def test_recall_of_a_class_without_images_is_unknown(recwarn):
+    table = per_class_table([0, 0], [0, 1], ("a", "b"))
+    assert table.loc["a", "recall"] == 0.5 and np.isnan(table.loc["b", "recall"])
+    assert not recwarn
+
+
 def confusion(rows):
     names = list("abcd"[: len(rows)])
     return pd.DataFrame(rows, index=names, columns=names)
@@ -107,10 +113,13 @@ def test_most_confused_pairs_are_in_order():
     assert list(pairs.index) == list(range(5))
 
 
-def test_tied_pairs_keep_the_order_of_the_classes():
-    pairs = most_confused_pairs(confusion([[9, 2, 2], [2, 9, 5], [2, 2, 9]]), count=4)
-    found = list(zip(pairs["true"], pairs["predicted"], strict=True))
-    assert found == [("b", "c"), ("a", "b"), ("a", "c"), ("b", "a")]
+def test_tied_pairs_are_never_cut_off_and_keep_the_order_of_the_classes():
+    table = confusion([[9, 2, 2], [2, 9, 5], [1, 0, 9]])
+    for count in (2, 3, 4):
+        pairs = most_confused_pairs(table, count)
+        found = list(zip(pairs["true"], pairs["predicted"], strict=True))
+        assert found == [("b", "c"), ("a", "b"), ("a", "c"), ("b", "a")]
+    assert len(most_confused_pairs(table, 1)) == 1 and len(most_confused_pairs(table, 99)) == 5
 
 
 def test_no_confused_pairs():

@@ -5,6 +5,7 @@ loads TensorFlow is imported by the tests that need it.
 """
 
 import ast
+import functools
 import types
 from dataclasses import asdict, replace
 from math import comb
@@ -15,12 +16,14 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import binomtest
 
 from helpers.data import Dataset
-from helpers.evaluation import mean_interval
+from helpers.evaluation import mean_interval, wilson_interval
+from helpers.exercises import Check
 from helpers.parameters import PARAMETERS
-from helpers.plots import BLUE, GRAY, ORANGE, draw_digits
+from helpers.plots import BLUE, ORANGE, draw_digits
 from tests.conftest import make_arrays
 
 PATHS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
@@ -97,7 +100,8 @@ def test_the_quickstart_titles_say_what_was_read_and_what_is_true(data):
 
 @pytest.mark.parametrize("number", [4, 5, 6, 9, 12])
 def test_a_notebooks_parameters_reach_its_recipe_under_their_names(number):
-    names = ["epochs", "batch_size", "validation_split", "learning_rate", "dropout", "precision", "seed"]
+    names = ["epochs", "batch_size", "validation_split", "learning_rate", "dropout", "seed"]
+    names += ["precision"] if number > 6 else []  # notebook 10 introduces it
     from helpers.training import Recipe
 
     given = {name: f"the {name}" for name in names}
@@ -117,37 +121,185 @@ def test_a_notebook_with_the_reference_recipe_has_its_defaults(path):
         assert declared[name] == getattr(Recipe(), name), name
 
 
-# 06: visualization
+# 04 to 06: training, evaluation, visualization
 
 
-def drawn(number, name, **variables):
-    """Run the cell that shows a named figure; return the figure."""
+@pytest.mark.parametrize("number", [4, 5, 6])
+def test_digits_come_before_machinery(number):
+    """The first picture within 12 visible lines; no cell over 25 lines, half of them at most 8."""
+    visible = [
+        (cell.metadata.get("tags", []), [line for line in cell.source.split("\n") if line.strip()])
+        for cell in CELLS[PATHS[number]]
+        if "hide-input" not in cell.metadata.get("tags", [])
+    ]
+    (_, parameters), (_, first) = visible[:2]
+    assert any("show(" in line for line in first) and len(parameters + first) <= 12
+    lengths = [len(lines) for tags, lines in visible if "solution" not in tags]
+    assert max(lengths) <= 25 and np.median(lengths) <= 8
+
+
+def answers_to(number, exercise, capsys, answers, **variables):
+    """Put answers to the check of an exercise; return what it says to each."""
+    (cell,) = [cell for cell in CELLS[PATHS[number]] if f"check_{exercise} = Check(" in cell.source]
+    variables |= {"np": np, "plt": plt, "Check": Check, "wilson_interval": wilson_interval}
+    exec(cell.source, variables)
+    capsys.readouterr()
+    said = []
+    for answer in answers:
+        variables[f"check_{exercise}"](answer)
+        said.append(capsys.readouterr().out)
+    return said
+
+
+def made_up_answers():
+    """What the exercises of 05 and 06 need: a network that is right, wrong, sure and unsure."""
+    probabilities = np.random.default_rng(0).dirichlet([0.2] * 4, 300)
+    true = np.random.default_rng(1).integers(0, 4, 300)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    found = {"probabilities": probabilities, "true": true, "right": predicted == true}
+    return found | {"confidence": confidence, "wrong": np.flatnonzero(predicted != true)}
+
+
+@pytest.mark.parametrize(("number", "exercise"), [(n, e) for n in (4, 5, 6) for e in (1, 2, 3)])
+def test_an_exercise_refuses_wrong_answers(number, exercise, capsys):
+    wrong = (0, 0.1, 1, -1, None, "a text", True, lambda *given: 0.1, lambda *given: None)
+    for said in answers_to(number, exercise, capsys, wrong, **made_up_answers()):
+        assert said.startswith("Not yet. ") and said.strip().endswith((".", "class.", "row."))
+
+
+def test_typical_mistakes_get_an_advice_of_their_own(capsys):
+    def rows(p, labels):
+        return p[np.arange(len(labels)), labels]
+
+    losses = [
+        lambda p, labels: ...,
+        lambda p, labels: np.log(rows(p, labels)).mean(),
+        lambda p, labels: -np.log(rows(p, labels)).sum(),
+        lambda p, labels: -np.log(p.max(axis=1)).mean(),
+        lambda p, labels: -np.log10(rows(p, labels)).mean(),
+        lambda p, labels: -np.log(rows(p, labels)).mean(),
+    ]
+    with np.errstate(divide="ignore"):
+        said = answers_to(4, 1, capsys, losses)
+    for text, word in zip(said, ("Replace", "sign", "sum", "largest", "base 10", "clip")):
+        assert text.startswith("Not yet. ") and word in text
+    counting_from_0 = answers_to(4, 2, capsys, [lambda losses, patience: int(np.argmin(losses))])
+    assert "counts from 0" in counting_from_0[0]
+    ordinary = answers_to(5, 2, capsys, [lambda p, labels: (p.argmax(axis=1) == labels).mean()])
+    assert "ordinary accuracy" in ordinary[0]
+
+
+def test_the_loss_of_the_solution_is_keras(capsys):
+    import keras
+
+    loss = define_last(4, "loss")
+    p = np.array([[0.7, 0.2, 0.1], [0.0, 0.4, 0.6], [0.3, 0.3, 0.4]], np.float32)
+    labels = np.array([0, 0, 2])
+    assert loss(p, labels) == pytest.approx(
+        float(keras.losses.SparseCategoricalCrossentropy()(labels, p)), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3, 9])
+def test_early_stopping_of_the_solution_is_keras(patience):
+    import keras
+
+    losses = [5.0, 3.0, 4.0, 2.0, 2.5, 2.2, 1.0, 1.5, 1.4, 1.3, 0.5]
+    stopping = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+    stopping.set_model(types.SimpleNamespace(stop_training=False, get_weights=list, set_weights=list))
+    stopping.on_train_begin()
+    for epoch, loss in enumerate(losses):
+        stopping.on_epoch_end(epoch, {"val_loss": loss})
+        if stopping.model.stop_training:
+            break
+    assert define_last(4, "best_epoch")(losses, patience) == stopping.best_epoch + 1
+
+
+def define_last(number, name):
+    """Return the last function of this name in a notebook: the solution's, not the reader's."""
+    body = [statement for cell in CELLS[PATHS[number]] for statement in ast.parse(cell.source).body]
+    variables = {"np": np}
+    exec(ast.unparse([s for s in body if name in names_of(s)][-1]), variables)
+    return variables[name]
+
+
+def test_steps_go_down_the_slope():
+    """Where the loss is (w − 3)², a rate of 0.5 goes straight to the bottom, a rate of 1 to and fro."""
+    three_steps = define(
+        4,
+        "three_steps",
+        start=-2.0,
+        slope_at=lambda w: 2 * (w - 3),
+        loss_at=lambda w: (w - 3) ** 2,
+    )["three_steps"]
+    assert three_steps(0.5) == ([-2, 3, 3, 3], [25, 0, 0, 0])
+    assert three_steps(1)[0] == [-2, 8, -2, 8]
+
+
+def test_ten_intervals_together_are_as_strict_as_one(data):
+    """Where all classes are equally hard, one is called harder in at most 1 of 20 test sets."""
+    random, alarms = np.random.default_rng(0), 0
+    interval = functools.cache(wilson_interval)
+    for _ in range(400):
+        images, hits = np.full(10, 1000), random.binomial(1000, 0.99, 10)
+        found = define(
+            5,
+            "confidence",
+            "bounds",
+            "harder",
+            data=types.SimpleNamespace(classes=10, class_names=list("0123456789")),
+            confusion=np.diag(hits),
+            by_class={"images": images},
+            wilson_interval=interval,
+            p=0.99,
+        )
+        alarms += bool(found["harder"])
+    assert alarms / 400 < 0.08
+
+
+def drawn(number, name, *before, **variables):
+    """Run the cell that shows a named figure, after some definitions; return the figure."""
     shown = {}
     (cell,) = [cell for cell in CELLS[PATHS[number]] if f'name="{name}"' in cell.source]
-    variables |= {"np": np, "plt": plt, "BLUE": BLUE, "ORANGE": ORANGE, "GRAY": GRAY}
+    variables |= {"np": np, "plt": plt, "BLUE": BLUE, "ORANGE": ORANGE, "draw_digits": draw_digits}
+    variables |= {"LogLocator": LogLocator, "NullFormatter": NullFormatter}
+    variables = define(number, *before, **variables)
     exec(cell.source, variables | {"show": lambda figure, alt, name=None: shown.update({name: figure})})
     return shown[name]
 
 
-@pytest.mark.parametrize(("measure", "factor"), [("accuracy", 100), ("loss", 1)])
-def test_the_curves_are_what_their_labels_say(measure, factor):
+@pytest.mark.parametrize("measure", ["accuracy", "loss"])
+def test_the_curves_are_what_their_labels_say(measure):
     keys = ("accuracy", "val_accuracy", "loss", "val_loss")
     history = {key: [0.1 * i + 0.3, 0.1 * i + 0.4] for i, key in enumerate(keys)}
-    (axis,) = drawn(6, measure, history=history, epochs=2, counted=np.array([1, 2])).axes
+    given = {"history": history, "epochs": 2, "off_error": 5, "off_loss": 0.05}
+    (axis,) = drawn(6, measure, "draw_curves", **given).axes
     curves = {line.get_label().split(" (")[0]: line.get_ydata() for line in axis.lines}
-    np.testing.assert_allclose(curves["training"], factor * np.array(history[measure]))
-    np.testing.assert_allclose(curves["validation"], factor * np.array(history[f"val_{measure}"]))
-    assert axis.get_xlabel() == "epoch" and measure in axis.get_ylabel()
+    for label, key in (("training", measure), ("validation", f"val_{measure}")):
+        values = np.array(history[key])
+        np.testing.assert_allclose(curves[label], 100 * (1 - values) if measure == "accuracy" else values)
+    assert list(curves["training, dropout off"]) == [5 if measure == "accuracy" else 0.05]
+    unit = {"accuracy": "error (%)", "loss": "cross-entropy loss"}
+    assert axis.get_xlabel() == "epoch" and axis.get_ylabel() == unit[measure]
+    assert axis.get_yscale() == "log", "so that the last points of accuracy are not squeezed"
 
 
-def test_titles_of_random_digits_say_predicted_then_true(data):
-    predicted, true, names = (data.y_test + 1) % 3, data.y_test, np.array(data.class_names)
-    found = define(
-        6, "draw_predictions", data=data, predicted=predicted, true=true, names=names, draw_digits=draw_digits
-    )
-    indices = np.array([4, 0, 7])
-    titles = [axis.get_title() for axis in found["draw_predictions"](indices, "some").axes[:3]]
-    assert titles == [f"✗ {names[predicted[i]]}\ntrue {names[true[i]]}" for i in indices]
+def test_random_digits_come_with_a_row_of_errors_and_say_predicted_then_true(data):
+    true, names = np.tile(data.y_test, 3), np.array(data.class_names)
+    data = types.SimpleNamespace(x_test=np.tile(data.x_test, (3, 1, 1)))
+    predicted = np.where(np.arange(len(true)) % 5 == 0, (true + 1) % 3, true)
+    given = {"data": data, "predicted": predicted, "true": true, "names": names, "seed": 0}
+    counted = ("random", "chosen", "wrong", "errors", "shown", "count", "first", "second", "heading")
+    found = define(6, *counted, **given)
+    figure = drawn(6, "predictions", *counted, **given)
+    titles = [axis.get_title() for axis in figure.axes[:24]]
+    for title, i in zip(titles, found["shown"]):
+        mark = "✓" if predicted[i] == true[i] else "✗"
+        assert title == f"{mark} {names[predicted[i]]}\ntrue {names[true[i]]}"
+    assert all(title.startswith("✗") for title in titles[16:])
+    right = sum(title.startswith("✓") for title in titles)
+    assert f"16 random test images, {right} of them" in figure.get_suptitle()
+    assert f"8 of the {(predicted != true).sum()} that it misreads" in figure.get_suptitle()
 
 
 # 07: McNemar's test, and the interval with two sources of chance

@@ -150,17 +150,53 @@ def test_title_of_digits_and_no_digits_at_all():
 def test_history_is_drawn_over_epochs():
     figure = plots.draw_history(HISTORY, "It learns")
     assert figure.get_suptitle() == "It learns"
-    accuracy, loss = figure.axes
-    for axis, key, factor in ((accuracy, "accuracy", 100), (loss, "loss", 1)):
+    error, loss = figure.axes
+    for axis, key in ((error, "accuracy"), (loss, "loss")):
         training, validation = axis.lines
         for line, name in ((training, key), (validation, f"val_{key}")):
             np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
-            np.testing.assert_allclose(line.get_ydata(), factor * np.array(HISTORY[name]))
+            values = np.array(HISTORY[name])
+            np.testing.assert_allclose(line.get_ydata(), 100 * (1 - values) if axis is error else values)
         assert training.get_linestyle() != validation.get_linestyle(), "not by color alone"
         assert training.get_marker() != validation.get_marker()
-        assert [text.get_text() for text in axis.get_legend().get_texts()] == ["training", "validation"]
         assert axis.get_xlabel() == "epoch"
-    assert accuracy.get_ylabel() == "accuracy (%)" and "loss" in loss.get_ylabel()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["training", "validation"]
+    assert error.get_ylabel() == "error (%)" and "loss" in loss.get_ylabel()
+
+
+def test_history_has_a_line_for_training_without_dropout_if_measured_and_a_place_for_no_errors():
+    history = HISTORY | {"off_accuracy": [0.9, 1, 1], "off_loss": [0.2, 0.1, 0.01]}
+    figure = plots.draw_history(history, "It memorizes")
+    (legend,) = figure.legends
+    assert "training, dropout off" in [text.get_text() for text in legend.get_texts()]
+    error = figure.axes[0]
+    np.testing.assert_allclose(error.lines[1].get_ydata(), [10, 0, 0], atol=1e-9)
+    figure.draw_without_rendering()
+    assert np.isfinite(error.transData.transform([(3, 0)])).all(), "0 has a place on the axis"
+    assert error.get_ylim()[0] <= 0
+
+
+def test_steps_of_gradient_descent_are_drawn_where_they_go():
+    weights = np.linspace(-3, 3, 9)
+    paths = {2: ([-2, -1, 0], [4, 1, 0]), 50: ([-2, 7, -9], [4, 49, 81])}
+    figure = plots.draw_descent(weights, weights**2, -4, paths)
+    for axis, (rate, (visited, reached)) in zip(figure.axes, paths.items(), strict=True):
+        curve, tangent, steps, _ = axis.lines
+        np.testing.assert_allclose(curve.get_xydata(), np.stack([weights, weights**2], axis=1))
+        np.testing.assert_allclose(tangent.get_xydata(), [(-3, 8), (-1, 0)])
+        np.testing.assert_allclose(steps.get_xydata(), np.stack([visited, reached], axis=1))
+        assert f"rate {rate}: 4.00 → {reached[-1]:.2f}" == axis.get_title(loc="left")
+
+
+def test_answers_have_a_bar_for_each_class_and_the_true_one_is_hatched():
+    images, shares = make_arrays()["x_test"][:2], np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]])
+    figure = plots.draw_answers(images, shares, [1, 2], ["ant", "bear", "cat"], "Two")
+    for axis, row, true in zip(figure.axes[1::2], shares, (1, 2), strict=True):
+        np.testing.assert_allclose([bar.get_height() for bar in axis.patches], 100 * row)
+        assert [bool(bar.get_hatch()) for bar in axis.patches] == [i == true for i in range(3)]
+        names = ["ant", "bear", "cat"]
+        assert axis.get_title(loc="left") == f"read {names[row.argmax()]}, true {names[true]}"
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 10])
