@@ -11,7 +11,8 @@ class Check:
 
     Attributes:
         passes: a function from the answer to True (right) or False. An answer that makes it fail
-            counts as wrong.
+            counts as wrong. If the answer is a function to write, it returns the ``...`` that an
+            unwritten one returns.
         hint: a sentence for a wrong answer.
         mistakes: typical wrong answers, each with a sentence that says what went wrong.
     """
@@ -22,13 +23,14 @@ class Check:
 
     def __call__(self, answer: Any) -> None:
         """Print whether an answer is right; one that is still ``...`` has not been given."""
-        if answer is ...:
-            print("Replace the ... with your answer and run this cell again.")
-            return
         try:
-            right = bool(self.passes(answer))
+            right = ... if answer is ... else self.passes(answer)
+            right = right if right is ... else bool(right)
         except Exception:
             right = False
+        if right is ...:
+            print("Replace the ... with your answer and run this cell again.")
+            return
         print("Right!" if right else f"Not yet. {self._advice(answer)}")
 
     def _advice(self, answer):
