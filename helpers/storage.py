@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,8 +23,10 @@ import keras
 import tensorflow as tf
 
 from helpers import augmentation, models, preprocessing, training
+from helpers.data import Dataset
 from helpers.folders import clear_errors, locked, make_folder, runs_folder
 
+ABOUT = "about.json"  # in a .keras file: what the network was trained on
 OTHERWISE = "set the environment variable MNIST_RUNS to another folder"
 
 
@@ -63,6 +66,29 @@ def load_or_train(data, recipe=training.Recipe()):
                 return model, history
     _say("Loaded the model that was trained with this recipe before.")
     return kept
+
+
+def save_model(model: keras.Model, path: str | os.PathLike, data: Dataset) -> None:
+    """Save a network as a ``.keras`` file that also says what it was trained on.
+
+    Keras opens it like any other: what is added, ``about.json``, it passes over.
+
+    Args:
+        model: the network.
+        path: the file to write; its name ends in ``.keras``.
+        data: what the network was trained on. Its name, its fingerprint and its class names, in the
+            order of the network's outputs, go into the file.
+    """
+    model.save(path)
+    about = {"data": data.name, "fingerprint": data.fingerprint, "class_names": list(data.class_names)}
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(ABOUT, json.dumps(about, indent=1))
+
+
+def read_about(path: str | os.PathLike) -> dict | None:
+    """Return what `save_model` added to a file: data, fingerprint, class_names; None if nothing."""
+    with zipfile.ZipFile(path) as file:
+        return json.loads(file.read(ABOUT)) if ABOUT in file.namelist() else None
 
 
 def training_seconds(data, recipe=training.Recipe()):

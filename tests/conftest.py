@@ -1,11 +1,14 @@
-"""What several test files share: tiny, made-up data of the right form, the same on every call."""
+"""What several test files share: tiny, made-up data of the right form, and real browsers."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
+from playwright.sync_api import Error, sync_playwright
 
 from helpers.data import Dataset
+from tests.firefox import Firefox
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -38,3 +41,30 @@ def arrays():
 def tiny():
     """The same as a `Dataset`."""
     return Dataset(**make_arrays(), name="tiny")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; without one, the tests are skipped, except on CI, where they fail."""
+    installed = shutil.which("chromium") or shutil.which("google-chrome")  # None: Playwright's own
+    quiet = ["no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update"]
+    with sync_playwright() as playwright:
+        try:
+            yield playwright.chromium.launch(executable_path=installed, args=[f"--{flag}" for flag in quiet])
+        except Error as error:
+            needs(f"Chromium ({str(error).splitlines()[0]})")
+
+
+@pytest.fixture(scope="module")
+def firefox(tmp_path_factory):
+    """Firefox as its most careful users set it: no page can read a canvas back."""
+    installed = shutil.which("firefox-esr") or shutil.which("firefox") or needs("Firefox")
+    private = {"privacy.resistFingerprinting": True}
+    with Firefox(installed, tmp_path_factory.mktemp("firefox"), private) as opened:
+        yield opened
+
+
+def needs(browser):
+    if os.environ.get("CI"):
+        pytest.fail(f"needs the browser {browser}")
+    pytest.skip(f"needs the browser {browser}")

@@ -9,12 +9,14 @@ import gzip
 import io
 import os
 import re
+import shutil
 import struct
 import warnings
 import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.data import ARRAYS, IDX_FILES, Dataset, load_mnist
 from helpers.errors import DataError, ParameterError
@@ -202,6 +204,17 @@ def as_idx(array):
     return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
+def as_csv(x, y):
+    return "".join(f"{label},{','.join(map(str, image.ravel()))}\n" for image, label in zip(x, y)).encode()
+
+
+def as_png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png")
+    return buffer.getvalue()
+
+
+MORE = make_arrays(train=15, classes=3)
 VALID = {
     "npz": as_npz(SMALL | {"class_names": ["ant", "bear", "zebra"]}),
     "compressed npz": as_npz(SMALL, np.savez_compressed),
@@ -209,6 +222,8 @@ VALID = {
     "idx labels": as_idx(SMALL["y_train"]),
     "gzip": gzip.compress(as_idx(SMALL["x_train"]), mtime=0),
     "class names": b"ant\nbear\nzebra\n",
+    "csv": as_csv(MORE["x_train"], MORE["y_train"]),
+    "png": as_png(MORE["x_train"][0]),
 }
 TARGETS = {  # where the bytes go, in a folder that is whole otherwise
     "npz": "own.npz",
@@ -217,19 +232,25 @@ TARGETS = {  # where the bytes go, in a folder that is whole otherwise
     "idx labels": IDX_FILES["y_train"],
     "gzip": IDX_FILES["x_train"] + ".gz",
     "class names": "class_names.txt",
+    "csv": "own.csv",
+    "png": "0/0.png",
 }
 
 
 def load_bytes(folder, kind, content):
     """Load content as a file of a kind; return whether it was refused."""
     for path in folder.iterdir():
-        path.unlink()
-    if "npz" not in kind:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if kind == "png":
+        for number, (image, label) in enumerate(zip(MORE["x_train"], MORE["y_train"])):
+            (folder / str(label)).mkdir(exist_ok=True)
+            (folder / str(label) / f"a{number}.png").write_bytes(as_png(image))
+    elif kind != "csv" and "npz" not in kind:
         for key, stem in IDX_FILES.items():
             if not TARGETS[kind].startswith(stem):
                 (folder / stem).write_bytes(as_idx(SMALL[key]))
     (folder / TARGETS[kind]).write_bytes(content)
-    return assert_loads_or_refuses(folder / "own.npz" if "npz" in kind else folder)
+    return assert_loads_or_refuses(folder / TARGETS[kind] if "npz" in kind or kind == "csv" else folder)
 
 
 @st.composite

@@ -1,9 +1,11 @@
-"""Scaling and one-hot labels."""
+"""Scaling, one-hot labels, and the split."""
 
 import numpy as np
 import pytest
 
-from helpers.preprocessing import one_hot, scale
+from helpers.data import Dataset
+from helpers.preprocessing import SHUFFLE, in_order, one_hot, scale, split_validation
+from tests.conftest import make_arrays
 
 
 def test_scale_maps_0_to_255_onto_0_to_1_and_adds_a_channel():
@@ -44,3 +46,58 @@ def test_one_hot_is_for_ten_classes_unless_told_otherwise():
     assert one_hot(np.array([9])).shape == (1, 10)
     with pytest.raises(IndexError):
         one_hot(np.array([10]))
+
+
+# The split
+
+
+def make(labels, classes=10, names=tuple("0123456789")):
+    arrays = make_arrays(train=len(labels), classes=classes)
+    return Dataset(
+        **arrays | {"y_train": np.array(labels, np.uint8)}, name="tiny", class_names=names[:classes]
+    )
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.25, 0.5])
+def test_split_takes_the_last_images_as_keras_does(share, capsys):
+    data = make(np.arange(400) % 10)
+    (x, y), (x_validation, y_validation) = split_validation(data, share)
+    cut = int(400 * (1 - share))
+    for part, whole in ((x, data.x_train[:cut]), (x_validation, data.x_train[cut:])):
+        np.testing.assert_array_equal(part, whole)
+    np.testing.assert_array_equal(np.append(y, y_validation), data.y_train)
+    warned = capsys.readouterr().out
+    assert bool(warned) == (share == 0.01), "four images do not show ten classes"
+
+
+def test_split_of_sorted_classes_warns_with_a_cure_that_cures(capsys):
+    data = make(np.arange(400) // 40)
+    split_validation(data, 0.1)
+    out = capsys.readouterr().out
+    assert out.startswith("Warning: ") and out.count("\n") == 1
+    assert "no training image shows 9; " in out and SHUFFLE in out
+    scope = {"np": np, "x_train": data.x_train, "y_train": data.y_train}
+    exec(SHUFFLE, scope)
+    split_validation(make(scope["y_train"]), 0.1)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("side", ["training", "validation"])
+def test_split_names_the_class_that_is_missing_on_one_side(side, capsys):
+    labels = np.arange(200) % 4
+    part = slice(0, 180) if side == "training" else slice(180, 200)
+    labels[part] = np.where(labels[part] == 2, 0, labels[part])
+    split_validation(make(labels, 4, ("ant", "bee", "cat", "dog")), 0.1)
+    out = capsys.readouterr().out
+    assert f"no {side} image shows cat; use more images" in out and SHUFFLE not in out
+
+
+def test_split_never_lists_names_without_end(capsys):
+    split_validation(make(np.arange(256), 256, tuple(map(str, range(256)))), 0.1)
+    assert "and 16 more" in capsys.readouterr().out
+
+
+def test_order_of_classes():
+    assert in_order(np.array([0, 0, 1, 1, 2, 2])) and in_order(np.array([5, 5, 3, 3], np.uint8))
+    assert not in_order(np.array([0, 1, 0, 1])) and not in_order(np.array([0, 0, 0]))
+    assert not in_order(np.array([0, 1, 2])), "one image of each: no order to speak of"

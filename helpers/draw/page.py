@@ -1,17 +1,12 @@
-"""Write one HTML file that runs a trained reference network where it is opened, to draw digits on.
-
-    python -m helpers.draw MODEL.keras PAGE.html
+"""Build one HTML file that runs a trained reference network where it is opened, to draw digits on.
 
 The file holds everything: the weights as 16-bit numbers, some test images, and the code of
-``pad.js`` and ``draw.js``. It loads nothing. Notebook 12 shows it.
+``pad.js`` and ``page.js``. It loads nothing. Notebook 12 shows it.
 """
 
-import argparse
 import base64
 import html
 import json
-import sys
-import zipfile
 from pathlib import Path
 
 import helpers.quiet  # isort: skip (must come before Keras)
@@ -20,11 +15,9 @@ import keras
 import numpy as np
 from IPython.display import display
 
-from helpers import pad
-from helpers.data import DIGITS, load_mnist
+from helpers.data import DIGITS, Dataset
 from helpers.errors import TutorialError
 from helpers.evaluation import predict
-from helpers.folders import write
 from helpers.models import build_reference_model
 
 HERE = Path(__file__).parent
@@ -36,13 +29,13 @@ class PageError(TutorialError):
     """A model cannot be made into a page."""
 
 
-def build_page(model, data):
+def build_page(model: keras.Model, data: Dataset) -> str:
     """Return a page on which the network reads what is drawn.
 
     Args:
         model: a trained reference network (`helpers.models.build_reference_model`) with any number
             of classes and any dropout.
-        data: a `helpers.data.Dataset`: its class names, and test images for the gallery.
+        data: a `helpers.data.Dataset`: its class names, and test images for the gallery, if it has any.
 
     Returns:
         The HTML text; the same for the same model and data.
@@ -52,7 +45,9 @@ def build_page(model, data):
             weights that are no numbers.
     """
     _check(model, data)
-    chosen, hard = _choose_images(predict(model, data.x_test), data.y_test)
+    chosen, hard = [], []
+    if len(data.x_test) > 0:
+        chosen, hard = _choose_images(predict(model, data.x_test), data.y_test)
     description = {
         "classes": data.class_names,
         "images": [{"label": int(data.y_test[i]), "hard": bool(h)} for i, h in zip(chosen, hard)],
@@ -60,15 +55,15 @@ def build_page(model, data):
     numbers = _weights(model) + data.x_test[chosen].tobytes()
     parts = {
         "TITLE": "Draw a digit" if data.class_names == DIGITS else "Draw something to read",
-        "PAD_STYLE": pad.STYLE.read_text(encoding="utf-8"),
+        "PAD_STYLE": (HERE / "pad.css").read_text(encoding="utf-8"),
         "FOOTER": f"{model.count_params():,} trained numbers, kept here with 16 bits each. "
-        f"Test images: {html.escape(data.name)}.",
+        f"Data: {html.escape(data.name)}.",
         "DESCRIPTION": json.dumps(description).replace("<", "\\u003c"),  # no name may end the script
         "NUMBERS": base64.b64encode(numbers).decode(),
-        "PAD_SCRIPT": pad.SCRIPT.read_text(encoding="utf-8"),
-        "PAGE_SCRIPT": (HERE / "draw.js").read_text(encoding="utf-8"),
+        "PAD_SCRIPT": (HERE / "pad.js").read_text(encoding="utf-8"),
+        "PAGE_SCRIPT": (HERE / "page.js").read_text(encoding="utf-8"),
     }
-    page = (HERE / "draw.html").read_text(encoding="utf-8")
+    page = (HERE / "page.html").read_text(encoding="utf-8")
     for name, part in parts.items():
         page = page.replace(f"@@{name}@@", part)
     return page
@@ -136,35 +131,7 @@ def _choose_images(probabilities, labels):
     return [*ordinary, *hard], [False] * len(ordinary) + [True] * len(hard)
 
 
-def read_model(path):
-    """Read a ``.keras`` file without running any code that it may hold.
-
-    Raises:
-        PageError: there is no such file, it is damaged, or it holds code of its own.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise PageError(f"There is no file {path}; correct the path.")
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        raise PageError(
-            f"{path} is no complete .keras file (truncated, or of another format); "
-            "save the model again with model.save, under a name that ends in .keras."
-        )
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # a damaged or hostile file makes its decoder raise nearly anything
-        reason = " ".join(str(error).split())
-        if any(word in reason for word in ("safe_mode", "unsafe", "Could not locate", "not allowed")):
-            raise PageError(
-                f"{path} holds code or layers of its own, which are never loaded because they could do "
-                "anything to your computer; give a model that is made of Keras's own layers."
-            ) from None
-        raise PageError(
-            f"{path} is damaged ({type(error).__name__}: {reason[:120]}); save the model again."
-        ) from None
-
-
-def show_page(page, alt, name=None):
+def show_page(page: str, alt: str, name: str | None = None) -> None:
     """Display a page inside a notebook, in a frame of its own that can reach nothing outside it.
 
     Args:
@@ -183,23 +150,3 @@ def show_page(page, alt, name=None):
         metadata={"text/html": about},
         raw=True,
     )
-
-
-def main(arguments=None):
-    """Write a page from the shell; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.draw", description=__doc__.split("\n")[0])
-    parser.add_argument("model", help="a reference network, as a .keras file")
-    parser.add_argument("page", help="the HTML file to write")
-    parser.add_argument("--dataset", default="sample", help="where the class names and test images are from")
-    options = parser.parse_args(arguments)
-    try:
-        write(build_page(read_model(options.model), load_mnist(options.dataset)), options.page)
-    except TutorialError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"Open {options.page} in a browser.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,7 @@ const POOLED = 13; // side of the first convolution's maps after pooling
 
 // ---------------------------------------------------------------- the network
 
-/** Read the numbers that helpers/draw.py wrote: scales and biases, kernels, test images. */
+/** Read the numbers that page.py wrote: scales and biases, kernels, test images. */
 function readNumbers(base64, classes) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   let offset = 0;
@@ -486,7 +486,8 @@ function repaint() {
 const pad = createPad(byId("pad"), showAnswer, document);
 darkMode.addEventListener("change", repaint);
 readColors();
-pad.showImage(gallery[0].pixels);
+pad.showImage(gallery[0]?.pixels ?? new Uint8Array(SIDE * SIDE));
+if (gallery.length === 0) document.querySelector(".gallery").remove();
 const strongest = state.maps[0].indexOf(Math.max(...state.maps[0])); // a pixel worth a look
 const [place, strongestMap] = [Math.floor(strongest / 32), strongest % 32];
 choose(0, strongestMap, place % 26, Math.floor(place / 26));

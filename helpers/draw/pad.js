@@ -74,6 +74,57 @@ function prepare(ink, width, height) {
   return result;
 }
 
+/** A stroke as a line of short pieces that rounds its corners: parabolas through the midpoints. */
+function smooth(points) {
+  const path = [points[0]];
+  for (let i = 1; i < points.length - 1; i++) {
+    const from = path[path.length - 1], corner = points[i], next = points[i + 1];
+    const to = { x: (corner.x + next.x) / 2, y: (corner.y + next.y) / 2 };
+    const pieces = Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / 10) || 1;
+    for (let piece = 1; piece <= pieces; piece++) {
+      const t = piece / pieces, a = (1 - t) ** 2, b = 2 * t * (1 - t), c = t ** 2;
+      path.push({
+        x: a * from.x + b * corner.x + c * to.x,
+        y: a * from.y + b * corner.y + c * to.y,
+      });
+    }
+  }
+  return points.length > 1 ? [...path, points[points.length - 1]] : path;
+}
+
+/**
+ * The ink of strokes, one number from 0 to 255 per pixel of the pad: full as far from a stroke's
+ * line as the round pen reaches, gray on the edge. It is computed because some browsers refuse to
+ * tell a page what its canvas shows, or tell it something else.
+ */
+function inkOf(strokes) {
+  const ink = new Uint8Array(PAD_SIDE * PAD_SIDE);
+  const reach = PEN_WIDTH / 2 + 0.5;
+  const pixels = (a, b) => [
+    Math.max(0, Math.floor(Math.min(a, b) - reach)),
+    Math.min(PAD_SIDE - 1, Math.ceil(Math.max(a, b) + reach)),
+  ];
+  for (const { points } of strokes) {
+    const path = smooth(points);
+    for (let i = Math.min(1, path.length - 1); i < path.length; i++) {
+      const to = path[i], from = path[Math.max(0, i - 1)];
+      const dx = to.x - from.x, dy = to.y - from.y, squared = dx * dx + dy * dy || 1;
+      const [left, right] = pixels(from.x, to.x), [top, bottom] = pixels(from.y, to.y);
+      for (let y = top; y <= bottom; y++) {
+        for (let x = left, k = y * PAD_SIDE + left; x <= right; x++, k++) {
+          if (ink[k] === 255) continue;
+          const fromX = x + 0.5 - from.x, fromY = y + 0.5 - from.y;
+          const along = Math.min(1, Math.max(0, (fromX * dx + fromY * dy) / squared));
+          const awayX = fromX - along * dx, awayY = fromY - along * dy;
+          const inside = reach - Math.sqrt(awayX * awayX + awayY * awayY);
+          if (inside > 0) ink[k] = Math.max(ink[k], Math.min(255, Math.round(255 * inside)));
+        }
+      }
+    }
+  }
+  return ink;
+}
+
 /**
  * Build a pad inside `host`. `onChange(pixels, isImage, isFinished)` is called with 784 numbers
  * from 0 to 255, at most once per frame while a stroke grows, and once when it ends.
@@ -90,18 +141,21 @@ function createPad(host, onChange, keys = host) {
       <div class="pad-pen" hidden></div>
     </div>
     <div class="pad-buttons">
-      <button type="button" title="Ctrl+Z" aria-keyshortcuts="Control+Z">Undo</button>
-      <button type="button" title="Delete" aria-keyshortcuts="Delete">Clear</button>
+      <button type="button" title="Ctrl+Z" aria-keyshortcuts="Control+Z Meta+Z">Undo</button>
+      <button type="button" title="Ctrl+Shift+Z"
+        aria-keyshortcuts="Control+Shift+Z Meta+Shift+Z Control+Y">Redo</button>
+      <button type="button" title="Delete" aria-keyshortcuts="Delete Backspace">Clear</button>
     </div>`;
   const canvas = host.querySelector("canvas");
   const penMark = host.querySelector(".pad-pen");
-  const [undoButton, clearButton] = host.querySelectorAll("button");
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const [undoButton, redoButton, clearButton] = host.querySelectorAll("button");
+  const context = canvas.getContext("2d");
 
-  let actions = []; // each a stroke {points}, an image {pixels} or a clearing {}
-  let stroke = null; // the stroke that is growing
+  const actions = []; // each a stroke {points, by, id}, an image {pixels} or a clearing {}
+  let undone = []; // what redo brings back, the next one last
+  let stroke = null; // the stroke that is growing; it belongs to one pointer, or to the keys
   let waiting = false; // for the next frame
-  const pen = { x: 0.5, y: 0.3, down: false }; // the keyboard's pen, as shares of the pad
+  const pen = { x: 0.5, y: 0.3 }; // the keyboard's pen, as shares of the pad
 
   /** The image or the strokes since the pad was last empty. */
   function visible() {
@@ -113,51 +167,42 @@ function createPad(host, onChange, keys = host) {
   }
 
   function drawStroke({ points }) {
+    const path = smooth(points);
+    const end = path[path.length - 1];
     context.beginPath();
-    context.moveTo(points[0].x, points[0].y);
-    for (let i = 1; i < points.length - 1; i++) {
-      const next = points[i + 1];
-      const x = (points[i].x + next.x) / 2, y = (points[i].y + next.y) / 2;
-      context.quadraticCurveTo(points[i].x, points[i].y, x, y); // through the midpoints: smooth
-    }
-    const end = points[points.length - 1];
-    context.lineTo(end.x + (points.length === 1 ? 0.1 : 0), end.y); // a dot is a very short line
+    context.moveTo(path[0].x, path[0].y);
+    for (const { x, y } of path) context.lineTo(x, y);
+    if (path.length === 1) context.lineTo(end.x + 0.1, end.y); // a dot is a very short line
     context.stroke();
   }
 
   function drawImage(pixels) {
-    const small = new OffscreenCanvas(SIDE, SIDE);
-    const [red, green, blue] = context.strokeStyle.match(/\w\w/g).map((byte) => parseInt(byte, 16));
-    const picture = new ImageData(SIDE, SIDE);
-    pixels.forEach((gray, i) => picture.data.set([red, green, blue, gray], 4 * i));
-    small.getContext("2d").putImageData(picture, 0, 0);
-    context.imageSmoothingEnabled = false;
-    context.drawImage(small, 0, 0, PAD_SIDE, PAD_SIDE);
+    const size = PAD_SIDE / SIDE;
+    pixels.forEach((gray, i) => {
+      context.globalAlpha = gray / 255;
+      context.fillRect((i % SIDE) * size, Math.floor(i / SIDE) * size, size, size);
+    });
+    context.globalAlpha = 1;
   }
 
   function redraw() {
     context.clearRect(0, 0, PAD_SIDE, PAD_SIDE);
     context.lineCap = context.lineJoin = "round";
     context.lineWidth = PEN_WIDTH;
-    context.strokeStyle = getComputedStyle(canvas).color; // read back as #rrggbb
+    context.fillStyle = context.strokeStyle = getComputedStyle(canvas).color;
     const { strokes, image } = visible();
     if (image) drawImage(image);
     strokes.forEach(drawStroke);
     undoButton.disabled = actions.length === 0;
+    redoButton.disabled = undone.length === 0;
     clearButton.disabled = strokes.length === 0 && !image;
   }
 
   function update(isFinished) {
     redraw();
-    const { image } = visible();
-    if (image) {
-      onChange(image, true, isFinished);
-      return;
-    }
-    const picture = context.getImageData(0, 0, PAD_SIDE, PAD_SIDE).data;
-    const ink = new Uint8Array(PAD_SIDE * PAD_SIDE);
-    for (let i = 0; i < ink.length; i++) ink[i] = picture[4 * i + 3]; // how opaque
-    onChange(prepare(ink, PAD_SIDE, PAD_SIDE), false, isFinished);
+    const { strokes, image } = visible();
+    const pixels = image || prepare(inkOf(strokes), PAD_SIDE, PAD_SIDE);
+    onChange(pixels, Boolean(image), isFinished);
   }
 
   function updateSoon() {
@@ -171,14 +216,19 @@ function createPad(host, onChange, keys = host) {
 
   function act(action) {
     actions.push(action);
+    undone = [];
     update(!action.points);
   }
 
-  function undo() {
-    actions.pop();
+  /** Take the last action from one list to the other. */
+  function shift(from, to) {
+    if (from.length > 0) to.push(from.pop());
     stroke = null;
     update(true);
   }
+
+  const undo = () => shift(actions, undone);
+  const redo = () => shift(undone, actions);
 
   function clear() {
     const { strokes, image } = visible();
@@ -186,14 +236,18 @@ function createPad(host, onChange, keys = host) {
     if (strokes.length > 0 || image) act({});
   }
 
-  function begin(point) {
+  function begin(point, by, id) {
     if (visible().image) actions.push({}); // a stroke over an image starts a new drawing
-    stroke = { points: [point] };
+    stroke = { points: [point], by, id };
     act(stroke);
   }
 
+  function extend(point) {
+    const last = stroke.points[stroke.points.length - 1];
+    if (Math.hypot(point.x - last.x, point.y - last.y) >= 1) stroke.points.push(point);
+  }
+
   function finish() {
-    if (!stroke) return;
     stroke = null;
     waiting = false;
     update(true);
@@ -205,57 +259,81 @@ function createPad(host, onChange, keys = host) {
     return { x: (event.clientX - area.left) * factor, y: (event.clientY - area.top) * factor };
   }
 
+  const isOwner = (event) => stroke !== null && stroke.id === event.pointerId;
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || !event.isPrimary) return;
+    if (event.button !== 0) return;
+    if (stroke?.by === "touch" && event.pointerType === "pen") undo(); // the touch was the palm
+    if (stroke?.by === "keys") finish();
+    if (stroke) return; // until its pointer lifts
     canvas.setPointerCapture(event.pointerId);
     penMark.hidden = true;
-    pen.down = false;
-    begin(place(event));
+    begin(place(event), event.pointerType, event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!stroke || pen.down || !event.isPrimary) return;
+    if (!isOwner(event)) return;
+    if (event.buttons === 0) { // let go where this page did not hear of it
+      finish();
+      return;
+    }
     const moves = event.getCoalescedEvents?.() ?? [];
-    for (const move of moves.length > 0 ? moves : [event]) stroke.points.push(place(move));
+    for (const move of moves.length > 0 ? moves : [event]) extend(place(move));
     updateSoon();
   });
-  canvas.addEventListener("pointerup", finish);
-  canvas.addEventListener("pointercancel", finish);
+  canvas.addEventListener("pointerup", (event) => {
+    if (isOwner(event)) finish();
+  });
+  canvas.addEventListener("pointercancel", (event) => {
+    if (isOwner(event)) undo(); // the browser takes it for a palm or a gesture
+  });
+  // Else the iPad's Scribble swallows every other short stroke.
+  canvas.addEventListener("touchmove", (event) => event.preventDefault(), { passive: false });
 
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
-    if (event.key !== " " && !ARROWS[event.key]) return;
+    if ((event.key !== " " && !ARROWS[event.key]) || (stroke && stroke.by !== "keys")) return;
     event.preventDefault();
     const [dx, dy] = ARROWS[event.key] ?? [0, 0];
     pen.x = Math.min(0.95, Math.max(0.05, pen.x + dx / SIDE));
     pen.y = Math.min(0.95, Math.max(0.05, pen.y + dy / SIDE));
     const point = { x: pen.x * PAD_SIDE, y: pen.y * PAD_SIDE };
-    if (event.key === " ") {
-      pen.down = !pen.down;
-      if (pen.down) begin(point);
-      else finish();
-    } else if (pen.down && stroke) {
-      stroke.points.push(point);
-      updateSoon();
+    if (event.key !== " ") {
+      if (stroke) {
+        extend(point);
+        updateSoon();
+      }
+    } else if (stroke) {
+      finish();
+    } else {
+      begin(point, "keys");
     }
     penMark.hidden = false;
-    penMark.classList.toggle("down", pen.down);
+    penMark.classList.toggle("down", stroke !== null);
     penMark.style.left = `${100 * pen.x}%`;
     penMark.style.top = `${100 * pen.y}%`;
   });
   canvas.addEventListener("blur", () => {
     penMark.hidden = true;
-    pen.down = false;
-    finish();
+    if (stroke?.by === "keys") finish();
   });
+
+  /** What a key asks for: undo, redo, clear, or undefined for any other key. */
+  function command(event) {
+    if (event.key === "Delete" || event.key === "Backspace") return clear;
+    if (event.altKey || !(event.ctrlKey || event.metaKey)) return undefined;
+    // The letter counts. On keyboards without Latin letters, it is the one that others have there.
+    const letter = (event.key <= "~" ? event.key : event.code.slice(-1)).toLowerCase();
+    if (letter === "y" || (letter === "z" && event.shiftKey)) return redo;
+    return letter === "z" ? undo : undefined;
+  }
   keys.addEventListener("keydown", (event) => {
-    const isUndo = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey);
-    if (!isUndo && event.key !== "Delete") return;
+    const asked = command(event);
+    if (!asked) return;
     event.preventDefault();
-    pen.down = false;
-    if (isUndo) undo();
-    else clear();
+    penMark.classList.remove("down");
+    asked();
   });
   undoButton.addEventListener("click", undo);
+  redoButton.addEventListener("click", redo);
   clearButton.addEventListener("click", clear);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   redraw();
