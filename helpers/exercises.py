@@ -11,7 +11,8 @@ class Check:
 
     Attributes:
         passes: a function from the answer to True (right), False, or a sentence that says what is
-            wrong. An answer that makes it fail counts as wrong.
+            wrong. An answer that makes it fail counts as wrong. Where the answer is a function to
+            write, it returns the ``...`` that an unwritten one returns.
         hint: a sentence for a wrong answer.
         mistakes: typical wrong answers, each with a sentence that says what went wrong.
     """
@@ -22,15 +23,17 @@ class Check:
 
     def __call__(self, answer: Any) -> None:
         """Print whether an answer is right; one that is still ``...`` has not been given."""
-        if answer is ...:
-            print("Replace the ... with your answer and run this cell again.")
-            return
         try:
-            found = self.passes(answer)
-            advice = found if isinstance(found, str) else "" if found else self._advice(answer)
+            found = ... if answer is ... else self.passes(answer)
+            said = found if isinstance(found, str) or found is ... else bool(found)
         except Exception:
-            advice = self._advice(answer)
-        print(f"Not yet. {advice}" if advice else "Right!")
+            said = False
+        if said is ...:
+            print("Replace the ... with your answer and run this cell again.")
+        elif said is True:
+            print("Right!")
+        else:
+            print(f"Not yet. {said or self._advice(answer)}")
 
     def _advice(self, answer):
         for mistake, sentence in self.mistakes.items():

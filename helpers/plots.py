@@ -287,3 +287,65 @@ def draw_answers(images, probabilities, true, names, title):
         right.set_title(f"read {names[shares.argmax()]}, true {names[label]}")
         right.tick_params(axis="x", rotation=60 if long else 0)
     return figure
+
+
+# 00–03
+
+
+def draw_patch(image, weights, row, column):
+    """Draw a 28×28 image with a frame around a 3×3 patch, the patch, a filter and the nine products."""
+    patch = image[row : row + 3, column : column + 3]
+    tables = {"its pixels": patch, "× the filter": weights, "= nine products": patch * weights + 0.0}
+    figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.3))
+    axes[0].imshow(image, vmin=0, vmax=1)
+    corner = (column - 0.5, row - 0.5)
+    axes[0].add_patch(plt.Rectangle(corner, 3, 3, fill=False, color=ORANGE, linewidth=2.5))
+    for axis, table in zip(axes[1:], tables.values()):
+        axis.imshow(table, cmap="PuOr", vmin=-2, vmax=2)
+        for (i, j), number in np.ndenumerate(table):
+            axis.text(j, i, f"{number:.2f}".replace("-", "−"), ha="center", va="center", fontsize=10)
+    for axis, title in zip(axes, ("a patch", *tables)):
+        axis.set(title=title, xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    axes[3].set_xlabel(f"their sum: {(patch * weights).sum():.2f}".replace("-", "−"))
+    return figure
+
+
+def draw_architecture(image, stages, chances):
+    """Draw the reference network with an image in it, and what one number of the last maps sees.
+
+    Args:
+        image: ``(28, 28)``, 0 to 1.
+        stages: a dict from the names of its four layers with maps to their outputs, ``(n, n, maps)``.
+        chances: its output, a probability for each class.
+    """
+    figure, axis = plt.subplots(figsize=(7.2, 2.4))
+    words = {"ha": "center", "va": "top", "fontsize": 9}
+    left, seen = 0, []  # left corner, top and side of what number (2, 2) of the last maps depends on
+    boxes = {"input": image[..., np.newaxis], **stages}
+    for (name, maps), start, side in zip(boxes.items(), (8, 8, 4, 4, 2), (10, 8, 4, 2, 1)):
+        count, large = maps.shape[-1], 28 * (len(maps) / 28) ** 0.6  # not to scale, so that small ones show
+        for i, one in reversed(list(enumerate(maps.mean(axis=(0, 1)).argsort()[::-1][:3]))):  # strongest
+            x, y = left + 2 * i, -large / 2 - 2 * i
+            extent = (x, x + large, y + large, y)
+            axis.imshow(maps[..., one], extent=extent, vmin=0, vmax=max(maps.max(), 1e-9))
+            axis.add_patch(plt.Rectangle((x, y), large, large, fill=False, color=GRAY, linewidth=0.8))
+        unit = large / len(maps)
+        seen.append((left + unit * start, unit * start - large / 2, unit * side))
+        axis.text(left + large / 2, 17, f"{name}\n{len(maps)}×{len(maps)}×{count}", **words)
+        left += large + 2 * min(2, count - 1) + 7
+    for (x, y, side), (next_x, next_y, next_side) in zip(seen, seen[1:]):
+        for top, next_top in ((y, next_y), (y + side, next_y + next_side)):
+            axis.plot([x + side, next_x], [top, next_top], color=ORANGE, linewidth=0.8)
+    for x, y, side in seen:
+        axis.add_patch(plt.Rectangle((x, y), side, side, fill=False, color=ORANGE, linewidth=1.5))
+    for name, half, count in (("flatten", 15, stages["pool_2"].size), ("dense", 9, 128), ("", 0, 0)):
+        axis.annotate("", (left, 0), (left - 7, 0), arrowprops={"arrowstyle": "->", "color": GRAY})
+        axis.add_patch(plt.Rectangle((left + 1, -half), 3 if half else 0, 2 * half, color=BLUE))
+        axis.text(left + 2, 17, f"{name}\n{count}" if name else "", **words)
+        left += 13 if name else 1
+    axis.barh(np.linspace(-12, 12, len(chances)), 11 * chances / chances.max(), 16 / len(chances), left=left)
+    axis.text(left + 6, 17, f"output\n{len(chances)}", **words)
+    axis.set(xlim=(-1, left + 13), ylim=(25, -20), aspect="equal")
+    axis.axis("off")
+    return figure

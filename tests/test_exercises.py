@@ -48,6 +48,14 @@ def test_an_answer_that_the_check_cannot_handle_is_wrong(capsys):
     assert capsys.readouterr().out == 3 * "Not yet. An array.\n"
 
 
+def test_a_function_that_is_not_written_yet_is_not_wrong(capsys):
+    check_4 = Check(lambda f: f(2) if f(2) is ... else f(2) == 4, "Twice.")
+    for function in (lambda x: ..., lambda x: None, lambda x: 2 * x):
+        check_4(function)
+    said = ["Replace the ... with your answer and run this cell again.", "Not yet. Twice.", "Right!"]
+    assert capsys.readouterr().out.splitlines() == said
+
+
 def test_answer_not_given_is_not_checked():
     Check(lambda answer: pytest.fail("checked"), "hint")(...)
 

@@ -23,7 +23,7 @@ from helpers.data import Dataset
 from helpers.evaluation import mean_interval, wilson_interval
 from helpers.exercises import Check
 from helpers.parameters import PARAMETERS
-from helpers.plots import BLUE, ORANGE, draw_digits
+from helpers.plots import BLUE, GRAY, ORANGE, draw_architecture, draw_digits, draw_patch
 from tests.conftest import make_arrays
 
 PATHS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
@@ -62,6 +62,43 @@ def no_figure_stays():
     plt.close("all")
 
 
+# 00 to 03: what a beginner meets first
+
+
+def visible(path):
+    """The code cells that a reader sees: neither the set-up nor checks nor solutions, which are folded."""
+    return [cell for cell in CELLS[path] if cell.metadata.get("cellView") != "form"]
+
+
+def length(cell):
+    return sum(bool(line.strip()) for line in cell.source.split("\n"))
+
+
+@pytest.mark.parametrize("path", PATHS[:4], ids=lambda path: path.stem)
+def test_the_first_picture_comes_within_twelve_lines(path):
+    lines = 0
+    for cell in visible(path):
+        lines += length(cell)
+        if "show(" in cell.source:
+            break
+    assert lines <= 12
+
+
+@pytest.mark.parametrize("path", PATHS[:4], ids=lambda path: path.stem)
+def test_cells_are_short(path):
+    lengths = [length(cell) for cell in visible(path)]
+    assert np.median(lengths) <= 8 and max(lengths) <= 25
+
+
+@pytest.mark.parametrize("path", PATHS[:4], ids=lambda path: path.stem)
+def test_every_assertion_has_a_sentence(path):
+    """A reader's own data can break one; and what fits MNIST alone asks for MNIST, not for a name."""
+    for cell in CELLS[path]:
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.Assert) or node.msg, ast.unparse(node)
+        assert "is_mnist" in cell.source or "data.name ==" not in cell.source
+
+
 # 00: the quickstart
 
 
@@ -73,26 +110,248 @@ def test_the_quickstart_scales_training_and_test_images_alike(data):
 
 
 def test_the_quickstart_never_shows_the_test_set_to_fit():
+    """One epoch, then the others, on the training images with a part of them held out."""
     given = []
     model = types.SimpleNamespace(
         fit=lambda *arrays, **options: given.append((arrays, options)) or types.SimpleNamespace(history={})
     )
-    settings = {"batch_size": 7, "epochs": 2, "validation_split": 0.25}
-    define(0, "history", model=model, x_train="x", y_train="y", Progress=lambda: None, **settings)
-    ((arrays, options),) = given
-    assert arrays == ("x", "y") and settings.items() <= options.items()
-    assert set(options) == {*settings, "verbose", "callbacks"}
+    names = ("options", "history", "more")
+    define(0, *names, model=model, x_train="x", y_train="y", Progress=lambda: None, epochs=7)
+    assert [arrays for arrays, _ in given] == 2 * [("x", "y")]
+    first, rest = (options for _, options in given)
+    assert first["validation_split"] == rest["validation_split"] == 0.1
+    assert first["epochs"] == rest["initial_epoch"] == 1 and rest["epochs"] == 7
+    assert set(first) == set(rest) - {"initial_epoch"}
+    assert set(first) == {"epochs", "batch_size", "validation_split", "verbose", "callbacks"}
 
 
 def test_the_quickstart_titles_say_what_was_read_and_what_is_true(data):
     predicted = data.y_test.copy()
     predicted[:2] = (data.y_test[:2] + 1) % 3
-    found = define(0, "draw", data=data, predicted=predicted, plt=plt)
-    titles = [axis.get_title() for axis in found["draw"](range(16), "some").axes]
+    found = define(0, "draw", data=data, predicted=predicted, draw_digits=draw_digits)
+    titles = [axis.get_title() for axis in found["draw"](np.arange(8), "some").axes]
     names = data.class_names
     for i, title in enumerate(titles):
         read, true = names[predicted[i]], names[data.y_test[i]]
         assert title == (f"✗ {read}, is {true}" if i < 2 else f"✓ {read}")
+
+
+# 01: the ladder of simple methods
+
+
+def test_the_nearest_average_is_scikit_learns():
+    from sklearn.neighbors import NearestCentroid
+
+    random = np.random.default_rng(0)
+    x_known, y_known = random.normal(size=(60, 5)).astype("float32"), random.permutation(60) % 3 * 2
+    new = random.normal(size=(50, 5))
+    answers = define(1, "nearest_average", x_known=x_known, y_known=y_known)["nearest_average"](new)
+    np.testing.assert_array_equal(answers, NearestCentroid().fit(x_known, y_known).predict(new))
+
+
+def test_the_ladder_learns_from_no_validation_image(data):
+    found = define(1, "flatten", "cut", "chosen", "x_known", "x_validation", data=data, seed=0)
+    known = {row.tobytes() for row in found["x_known"]}
+    assert len(known) == found["cut"] == int(0.9 * len(data.x_train))
+    assert len(found["x_validation"]) == len(data.x_train) - found["cut"]
+    assert not known & {row.tobytes() for row in found["x_validation"]}
+
+
+# 03: one digit followed
+
+
+def test_the_patch_adds_up_to_the_response_at_its_place():
+    from scipy.signal import correlate2d
+
+    random = np.random.default_rng(0)
+    image, weights = random.random((28, 28)), random.normal(size=(3, 3))
+    convolve = define(3, "convolve")["convolve"]
+    np.testing.assert_allclose(convolve(image, weights), correlate2d(image, weights, "valid"), rtol=1e-4)
+    figure = draw_patch(image, weights, 5, 7)
+    said = figure.axes[3].get_xlabel().removeprefix("their sum: ").replace("−", "-")
+    assert float(said) == pytest.approx(convolve(image, weights)[5, 7], abs=0.006)
+    assert figure.axes[0].patches[0].get_xy() == (6.5, 4.5)
+
+
+def test_the_frames_of_the_architecture_hold_what_a_number_depends_on():
+    from helpers.models import build_reference_model
+
+    random = np.random.default_rng(0)
+    image, stages = random.random((28, 28)).astype("float32"), {}
+    passed_on = image.reshape(1, 28, 28, 1)
+    layers = build_reference_model(10).layers[:4]
+    for layer in layers:
+        passed_on = layer(passed_on)
+        stages[layer.name] = passed_on.numpy()[0]
+    figure = draw_architecture(image, stages, np.full(10, 0.1))
+    frames = [patch for patch in figure.axes[0].patches if patch.get_linewidth() == 1.5]
+    assert [frame.get_width() for frame in frames[:1]] == [10] and len(frames) == 5
+    left, top = frames[0].get_x(), frames[0].get_y() + 14
+
+    def corner(row, column):
+        changed = image.copy()
+        changed[row, column] += 50
+        changed = changed.reshape(1, 28, 28, 1)
+        for layer in layers:
+            changed = layer(changed)
+        return changed.numpy()[0][2, 2]
+
+    last = stages["pool_2"][2, 2]
+    first_row, first_column = round(top), round(left)
+    assert not np.allclose(corner(first_row, first_column), last)
+    assert not np.allclose(corner(first_row + 9, first_column + 9), last)
+    np.testing.assert_array_equal(corner(first_row - 1, first_column), last)
+    np.testing.assert_array_equal(corner(first_row + 9, first_column + 10), last)
+
+
+# The checks of the exercises: right answers, typical mistakes, and what nobody should get through with
+
+
+NEVER_RIGHT = (0.1, -1, None, "a text", "", [], (), np.ones(3), lambda *given: None, float("nan"))
+
+
+def checks_of(number, **variables):
+    """Run the folded checks of a notebook with what it has computed by then; return them."""
+    variables |= {"np": np, "Check": Check}
+    for cell in CELLS[PATHS[number]]:
+        if "check" in cell.metadata.get("tags", []):
+            exec(cell.source, variables)
+    return [check for name, check in sorted(variables.items()) if name.startswith("check_")]
+
+
+def says(capsys, check, answer):
+    check(answer)
+    return capsys.readouterr().out
+
+
+def examine(capsys, check, right, wrong, advised=()):
+    for answer in right:
+        assert says(capsys, check, answer) == "Right!\n", answer
+    for answer in (*wrong, *NEVER_RIGHT):
+        assert says(capsys, check, answer).startswith("Not yet. "), answer
+    hint = says(capsys, check, "nonsense")
+    for answer in advised:
+        said = says(capsys, check, answer)
+        assert said.startswith("Not yet. ") and said != hint, answer
+
+
+def test_checks_of_00(capsys, data):
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(3), len(data.y_test))
+    probabilities[[2, 5]] = [[0.34, 0.33, 0.33], [0.99, 0.01, 0.0]]
+    predicted = (data.y_test + 1) % 3
+    wrong = np.flatnonzero(data.y_test == 2)
+    given = {"data": data, "probabilities": probabilities, "predicted": predicted, "wrong": wrong}
+    first, second, third = checks_of(0, **given)
+    examine(capsys, first, [2, np.int64(2)], [0, 1, 5, 0.34, 3], [5, 0.34])
+    examine(capsys, second, [2, np.int64(2)], [0, 1, 3, len(wrong), "cat"], [0, len(wrong), "cat"])
+    turns = (lambda x: x[:, ::-1, ::-1], lambda x: np.rot90(x, 2, axes=(1, 2)), lambda x: np.flip(x, (1, 2)))
+    wrong_turns = (lambda x: x[::-1, ::-1], lambda x: x[:, ::-1], lambda x: x, lambda x: 0 * x)
+    examine(capsys, third, turns, [0, 1, *wrong_turns])
+    assert says(capsys, third, lambda x: ...).startswith("Replace the ...")
+
+
+def test_checks_of_01(capsys, data):
+    means = np.stack([data.x_train[data.y_train == label].mean(axis=0) for label in range(3)])
+    means[2] += 20
+    pixels, counts = data.x_train.astype(float), np.array([1, 9, 2])
+    pixels[5, :, :] = 255 - means[data.y_train[5]]
+    overall = means.mean(axis=0)
+    first, second, third = checks_of(1, data=data, means=means, pixels=pixels, counts=counts, overall=overall)
+    advised = [means.mean(axis=(1, 2)).argmin(), 1, means[2].mean(), "cat"]
+    examine(capsys, first, [2, np.int64(2)], [0, 1, 3, *advised], advised)
+    right = (
+        lambda image, known, labels: labels[((known - image) ** 2).sum(axis=1).argmin()],
+        lambda image, known, labels: labels[np.argmin([np.sum((row - image) ** 2) for row in known])],
+    )
+    wrong = (
+        lambda image, known, labels: ((known - image) ** 2).sum(axis=1).argmin(),
+        lambda image, known, labels: labels[((known - image) ** 2).sum(axis=1).argmax()],
+        lambda image, known, labels: labels[((known - image) ** 2).sum(axis=0).argmin()],
+        lambda image, known, labels: labels[(known - image).sum(axis=1).argmin()],
+        lambda image, known, labels: labels[0],
+    )
+    examine(capsys, second, right, [0, 1, *wrong])
+    assert says(capsys, second, lambda image, known, labels: ...).startswith("Replace the ...")
+    distances = [((pixels[i] - means[data.y_train[i]]) ** 2).sum() for i in range(len(pixels))]
+    place = int(np.argmax(distances))
+    advised = [int(np.argmin(distances)), max(distances)]
+    examine(capsys, third, [place], [place + 1, place - 1, *advised], advised)
+
+
+def test_checks_of_02(capsys):
+    random = np.random.default_rng(0)
+    scaled = random.random((20, 28, 28)).astype("float32")
+    labels = random.integers(0, 3, 20)
+
+    def cross_entropy(true, probabilities):
+        return -np.log((true * probabilities).sum(axis=1)).mean()
+
+    def train(factor, seed, optimizer):
+        return None, {"val_accuracy": [0.0, {0.01: 0.9, 0.1: 0.1125}[optimizer] if factor == 255 else 0.5]}
+
+    first, second, third, fourth = checks_of(
+        2,
+        scaled=scaled,
+        y=np.eye(3, dtype="float32")[labels],
+        labels=labels,
+        seed=0,
+        data=types.SimpleNamespace(classes=3),
+        cross_entropy=cross_entropy,
+        train=train,
+        keras=types.SimpleNamespace(optimizers=types.SimpleNamespace(SGD=lambda rate: rate)),
+    )
+    standard = (scaled - scaled.mean()) / scaled.std()
+    by_pixel = (scaled - scaled.mean(axis=0)) / scaled.std(axis=0)
+    halves = (scaled, scaled - scaled.mean(), scaled / scaled.std(), by_pixel, standard[:5], standard.mean())
+    examine(capsys, first, [standard], [0, 1, *halves])
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 20).astype("float32")
+    loss = cross_entropy(np.eye(3)[labels], probabilities)
+    examine(capsys, second, [loss, np.float32(loss)], [0, 1, 20 * loss, loss / 20], [1, 20 * loss])
+
+    (cell,) = [cell for cell in visible(PATHS[2]) if "def prepare" in cell.source]
+    given = {"np": np, "Check": Check, "check_3": third}
+    exec(cell.source, given)
+    assert capsys.readouterr().out.startswith("Not yet. "), "it is given with its mistakes"
+    right = (
+        lambda images: images.astype("float32")[..., np.newaxis] / 255,
+        lambda images: (images / 255).astype("float32").reshape(-1, 28, 28, 1),
+    )
+    wrong = (
+        given["prepare"],
+        lambda images: images.astype("float32") / 255,
+        lambda images: images[..., np.newaxis].astype("float32"),
+        lambda images: (images / 255).astype("uint8")[..., np.newaxis],
+        lambda images: (images.reshape(28, 28, 1, -1).transpose(3, 0, 1, 2) / 255).astype("float32"),
+    )
+    examine(capsys, third, right, [0, 1, *wrong])
+    pairs = [(0.5, 0.5), (0.1125, 0.9), (0.9, 0.1), (0.9,), (0.9, 0.1125, 0.5), ("a", "b"), 0.9]
+    examine(capsys, fourth, [(0.9, 0.1125), [0.9, 0.1125], np.array([0.9, 0.1125])], [0, 1, *pairs])
+
+
+def test_checks_of_03(capsys):
+    def pool(image):
+        n = len(image) // 2
+        return image[: 2 * n, : 2 * n].reshape(n, 2, n, 2).max(axis=(1, 3))
+
+    def build_reference_model(classes):
+        return types.SimpleNamespace(count_params=lambda: 223_744 + 129 * classes)
+
+    first, second, third, fourth = checks_of(3, pool=pool, build_reference_model=build_reference_model)
+    advised = [225_034, 223_744 + 128 * 26, 129 * 26, 128 * 26]
+    examine(capsys, first, [227_098, np.int64(227_098)], [0, 1, *advised], advised)
+    wrong = (
+        lambda image: image[::2, ::2],
+        lambda image: np.maximum(pool(image), 0),
+        lambda image: -pool(-image),
+        lambda image: image.reshape(13, 2, 13, 2).max(axis=(1, 3)),
+        lambda image: pool(image) + 1,
+    )
+    examine(capsys, second, [pool, lambda image: pool(image).tolist()], [0, 1, *wrong])
+    assert says(capsys, second, lambda image: ...).startswith("Replace the ...")
+    advised = [(5, 5, 64), (7, 7, 64), (4, 4, 32), (8, 8, 64), (4, 4)]
+    examine(capsys, third, [(4, 4, 64), [4, 4, 64]], [0, 1, *advised], advised)
+    examine(capsys, fourth, ["conv_2"], [0, 1, "dense", "conv_1", "output"], ["dense", "conv_1", "output"])
 
 
 # Every notebook with a recipe
