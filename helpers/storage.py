@@ -46,7 +46,6 @@ def load_or_train(data: Dataset, recipe: Recipe = Recipe()) -> tuple[keras.Model
             stays as it was.
     """
     folder, key = runs_folder() / "models", model_key(data, recipe)
-    training.split_validation(data, recipe.validation_split)  # warns of the same, trained or loaded
     kept = _load(folder, key, recipe.seed)
     if kept is None:
         make_folder(folder, OTHERWISE)
@@ -54,7 +53,8 @@ def load_or_train(data: Dataset, recipe: Recipe = Recipe()) -> tuple[keras.Model
         with locked(folder / f"{key}.lock", busy=wait, otherwise=OTHERWISE):
             kept = _load(folder, key, recipe.seed)  # another process may have finished it meanwhile
             if kept is None:
-                kept = _train(data, recipe, folder, key)
+                return _train(data, recipe, folder, key)
+    training.split_validation(data, recipe.validation_split)  # warns of the same as the training did
     training.make_reproducible(recipe.seed)
     return kept
 
@@ -120,7 +120,9 @@ def _train(data, recipe, folder, key):
         "history": history,
     }
     _save(folder, key, model, data, notes)
-    return _read(folder, key, recipe.seed), history
+    kept = _read(folder, key, recipe.seed)
+    training.make_reproducible(recipe.seed)
+    return kept, history
 
 
 def _load(folder, key, seed):

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from helpers.augmentation import distort
 from helpers.data import Dataset
 from helpers.models import build_model
+from helpers.preprocessing import split_validation
 
 SECONDS_PER_CALL = 0.3  # how long TensorFlow trains, about, before it returns to Python
 VALIDATED_AT_ONCE = 256  # images
@@ -99,16 +100,6 @@ def describe_device(precision: str = "auto") -> str:
     name = tf.config.experimental.get_device_details(cards[0]).get("device_name", "graphics card")
     tf32 = "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off"
     return f"{name}, {precision}" + (f" (TF32 {tf32})" if precision == "float32" else "")
-
-
-def split_validation(data: Dataset, validation_split: float):
-    """Split the training part as Keras does: the last images, in order, are for validation.
-
-    Returns:
-        ``(x, y), (x_validation, y_validation)``, all uint8.
-    """
-    cut = int(len(data.x_train) * (1 - validation_split))
-    return (data.x_train[:cut], data.y_train[:cut]), (data.x_train[cut:], data.y_train[cut:])
 
 
 def one_cycle(highest: float, steps: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from helpers.data import Dataset
 from helpers.evaluation import mean_interval, wilson_interval
 from helpers.exercises import Check
 from helpers.parameters import PARAMETERS
-from helpers.plots import BLUE, GRAY, ORANGE, draw_architecture, draw_digits, draw_patch
+from helpers.plots import BLUE, ORANGE, draw_architecture, draw_digits, draw_patch
 from tests.conftest import make_arrays
 
 PATHS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
