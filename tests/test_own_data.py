@@ -65,9 +65,9 @@ def savefig(figure, *args, plain=Figure.savefig, **options):
 Figure.savefig = savefig
 """
 NAMING = {  # how many figures of a notebook name classes, solutions of exercises included
-    "01_loading": 5,
-    "02_preprocessing": 0,
-    "03_model": 0,
+    "01_loading": 7,
+    "02_preprocessing": 1,
+    "03_model": 1,
     "04_training": 0,
     "05_evaluation": 2,
     "06_visualization": 6,
