@@ -127,9 +127,10 @@ def operations(model: keras.Sequential, xla: bool = False) -> tuple:
     for layer in model.layers:
         match layer:
             case keras.layers.Conv2D():
-                found.append(("convolve", layer.strides, layer.padding.upper(), layer.dilation_rate))
+                own = (layer.strides, layer.padding.upper(), layer.dilation_rate)
+                found.append(("convolve", *own, layer.filters))
             case keras.layers.Dense():
-                found.append(("multiply",))
+                found.append(("multiply", layer.units))
             case keras.layers.MaxPooling2D():
                 found.append(("pool by slices" if xla else "pool", layer.pool_size, layer.strides))
             case keras.layers.GlobalMaxPooling2D():

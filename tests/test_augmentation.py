@@ -57,7 +57,7 @@ def test_shift_moves_every_image_differently_within_its_bound(images, only):
 def test_linear_distortions_are_those_of_a_matrix(images, only, monkeypatch, name, strength):
     """With the random amount 1 everywhere, each result is what the matrix by hand gives."""
     only(**{name: strength})
-    monkeypatch.setattr(tf.random, "stateless_uniform", lambda shape, *args: tf.ones(shape))
+    monkeypatch.setattr(tf.random, "stateless_uniform", lambda shape, *args, **options: tf.ones(shape))
     angle = np.deg2rad(strength)
     from_matrix = {
         "ROTATION": [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]],
@@ -134,7 +134,7 @@ def test_elastic_fields_are_others_for_each_image_direction_batch_and_seed(monke
     for seed in ([1, 2], [1, 3], [2, 2], [2, 3]):
         read = places(monkeypatch, images[:20], seed, elastic=True)
         fields += [*(read[0] - x), *(read[1] - y)]
-    together = np.corrcoef([field[::7, ::7].ravel() for field in fields]) - np.eye(len(fields))
+    together = np.corrcoef([field[::9, ::9].ravel() for field in fields]) - np.eye(len(fields))
     assert np.abs(together).max() < 0.98, "no field twice"
     assert together.std() == pytest.approx(1 / 4, abs=0.06), "as independent as 16 numbers each can be"
     assert np.std(fields) == pytest.approx(augmentation.ELASTIC, rel=0.1)

@@ -39,7 +39,7 @@ def run_papermill(notebook, output, *options, runs, **more):
     )
 
 
-# Put to each check right after its solution, where `answer` is the right one; leaves no names behind.
+# Put to each check right after its solution, which ends with the right one; leaves no names behind.
 PROBE = """\
 def _probe(check, right):
     import contextlib, io, json
@@ -56,7 +56,7 @@ def _probe(check, right):
     refused = {repr(value): shown(value) for value in wrong}
     advised = {sentence: shown(mistake) for mistake, sentence in check.mistakes.items() if not same(mistake)}
     return json.dumps([refused, advised, shown(...)])
-print(_probe(check_N, answer))
+print(_probe(check_N, ANSWER))
 del _probe"""
 
 
@@ -66,8 +66,8 @@ def with_probes(notebook):
     for cell in notebook.cells:
         cells.append(cell)
         if "solution" in cell.metadata.get("tags", []):
-            number = re.search(r"check_(\d+)\(answer\)$", cell.source)[1]
-            probe = PROBE.replace("check_N", f"check_{number}")
+            check, answer = re.search(r"(check_\d+)\((\w+)\)$", cell.source).groups()
+            probe = PROBE.replace("check_N", check).replace("ANSWER", answer)
             cells.append(nbformat.v4.new_code_cell(probe, metadata={"tags": ["probe"]}))
     notebook.cells = cells
     return notebook

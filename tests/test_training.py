@@ -527,3 +527,13 @@ def test_xla_computes_the_same_in_one_program(digits, monkeypatch, name):
     assert {type(program) for program in training.PROGRAMS[True]} and all(
         program._jit_compile for program in training.PROGRAMS[True]
     )
+
+
+def test_networks_of_other_sizes_are_trained_in_one_process():
+    """A program that was compiled for other numbers of classes or filters is not taken for them."""
+    for classes in (10, 3, 26):
+        names = tuple(map(str, range(classes)))
+        data = Dataset(**make_arrays(train=80, test=30, classes=classes), name="made up", class_names=names)
+        for network in ("deep", "tiny"):
+            model, history = train(data, dataclasses.replace(RECIPE, network=network, epochs=1))
+            assert model.output_shape == (None, classes) and np.isfinite(history["loss"][0])

@@ -318,12 +318,10 @@ def main():
         write_generated_cells(paths)  # they are executed too
         with tempfile.TemporaryDirectory() as runs:
             os.environ["MNIST_RUNS"] = runs  # train anew; nothing kept from earlier days
-            executed = {}
             for path in chosen:
-                executed[path] = execute(path)
-                print(f"{path.stem}: {executed[path].metadata.tutorial.duration}", flush=True)
-        for path, notebook in executed.items():
-            nbformat.write(notebook, path)
+                notebook = execute(path)
+                nbformat.write(notebook, path)  # at once: what follows may fail
+                print(f"{path.stem}: {notebook.metadata.tutorial.duration}", flush=True)
     write_generated_cells(paths)  # again, with the measured durations
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
