@@ -273,7 +273,7 @@ def readme_parts(paths):
         reached = 100 * study[name.replace("cpu_ratio", "test_accuracy")]
         cost = f"5, with {study[name]:.2f} × the CPU time of *ten epochs* of plain Keras"
         best.append(
-            f"| a short training with the aim {wanted}% (chosen on validation images) | {reached:.2f}% | {cost} |"
+            f"| a short training, aim {wanted}% (chosen on validation images) | {reached:.2f}% | {cost} |"
         )
     return {
         "hero": f"![{alt['predictions']}](figures/predictions.png)",
