@@ -139,8 +139,6 @@ def test_what_the_lesson_imports_does_not_grow():
 
 @each_notebook
 def test_was_executed_from_the_top_without_errors(path):
-    if path.stem == "10_beyond_99":
-        pytest.xfail("older than its code: `make refresh N=10`")
     notebook = read(path)
     counts = [cell.execution_count for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1))
@@ -155,8 +153,6 @@ def test_was_executed_from_the_top_without_errors(path):
 
 @each_notebook
 def test_outputs_were_made_by_the_code_above_them(path):
-    if path.stem == "10_beyond_99":
-        pytest.xfail("older than its code: `make refresh N=10`")
     """The stored hashes are of exactly this code, these helpers, these versions; if not, `make refresh`."""
     stored, made_with = read(path).metadata.tutorial, refresh.made_with(read(path))
     assert {name: stored.get(name) for name in made_with} == made_with
