@@ -48,7 +48,8 @@ def test_comments_and_docstrings_change_nothing_and_an_expression_does(copy):
     copy("helpers/evaluation.py", "confidence=0.95", "confidence=0.9")
     after = hashes()
     changed = {number for number in before if after[number] != before[number]}
-    assert {"05", "06", "11"} <= changed and not {"00", "01", "03"} & changed
+    assert {"00", "05", "06", "11"} <= changed  # 00 by the pad of helpers.draw
+    assert not {"01", "02", "03"} & changed
 
 
 def test_a_cell_counts_by_its_meaning():

@@ -227,7 +227,7 @@ def connect(scheduler: str | None, workers: int | None, runs: int) -> Iterator:
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,  # the kernels use the memory, not the workers
-            dashboard_address=None,
+            dashboard_address=":0",  # any free port: another cluster may have the usual one
             silence_logs=logging.CRITICAL,
             env=dict.fromkeys(THREADS, str(max(1, CPU_COUNT // workers))),
         ) as cluster,
