@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -468,6 +469,17 @@ def test_each_data_set_is_loaded_once_and_before_anything_starts(notebook, tmp_p
     with pytest.raises(DataError, match="did you mean `fashion_mnist`"):
         batch.run([notebook], tmp_path / "out", {"dataset": "fasion_mnist"})
     assert not (tmp_path / "out").exists()
+
+
+def test_notebooks_that_run_side_by_side_have_their_data_loaded_once(notebook, tmp_path, monkeypatch):
+    loaded, real = [], plans.load_mnist
+    monkeypatch.setattr(plans, "load_mnist", lambda name: loaded.append(name) or real(name))
+    monkeypatch.setattr(running, "connect", lambda *_: pytest.fail("started"))
+    other = shutil.copy(notebook, notebook.with_name("another.ipynb"))
+    tiny = str(notebook.with_name("tiny.npz"))
+    with pytest.raises(pytest.fail.Exception, match="started"):
+        batch.run([notebook, other], tmp_path / "out", {"dataset": tiny})
+    assert loaded == [tiny]
 
 
 def test_dry_run_says_what_would_run_why_and_how_long(notebook, tmp_path, cluster, log, capsys):

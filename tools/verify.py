@@ -74,10 +74,8 @@ NOT_COMPARED = [
     (r"█+", "<bar>"),
 ]
 RIGHT = re.compile(r"([\d,]+) of ([\d,]+) ((?:test |validation |training )?(?:images|digits|right))")
-VARIES = (
-    "varies"  # tag of a cell whose text depends on the machine: which image, which class, which is better
-)
-TIMED = "timed"  # tag of a cell that shows what a clock says: different in every run
+# Tags of cells: the text depends on the machine (which image, which class, which is better), or on a clock.
+VARIES, TIMED = "varies", "timed"
 
 
 def value(number):

@@ -38,8 +38,10 @@ class Plan:
     runs: dict[str, dict]
     defaults: dict
 
-    def origins(self) -> dict[str, dict]:
-        """Load each data set once; return what decides each run's result: name → code, versions, data.
+    def origins(self, fingerprints: dict[str, str] | None = None) -> dict[str, dict]:
+        """Return what decides each run's result: name → code, versions, data.
+
+        ``fingerprints`` of the data sets that are loaded already; each other one is loaded, once, and added.
 
         Raises:
             DataError: as `helpers.data.load_mnist`.
@@ -53,7 +55,9 @@ class Plan:
             for run, values in self.runs.items()
         }
         used = {value for data in named.values() for value in data.values()}
-        fingerprints = {value: load_mnist(value).fingerprint for value in sorted(used)}
+        fingerprints = {} if fingerprints is None else fingerprints
+        for value in sorted(used - set(fingerprints)):
+            fingerprints[value] = load_mnist(value).fingerprint
         return {
             run: asdict(self.identity) | {"data": {name: fingerprints[value] for name, value in data.items()}}
             for run, data in named.items()

@@ -100,12 +100,12 @@ def run(names: Sequence, folder: str | Path, parameters: Mapping, workers: int |
             raise ParameterError(f"{path} would be overwritten by its own result; choose another folder.")
     declared = {path: inspect(path) for path in paths}
     check_names(parameters, dict.fromkeys(name for found in declared.values() for name in found))
-    tasks = {}
+    tasks, fingerprints = {}, {}
     for path in paths:
         grid = {name: [parameters[name]] for name in parameters if name in declared[path]}
         plan = make_plan(path, grid)
         ((name, values),) = plan.runs.items()
-        tasks[path.stem] = Task(plan.source, values, plan.origins()[name], outputs[path])
+        tasks[path.stem] = Task(plan.source, values, plan.origins(fingerprints)[name], outputs[path])
     make_folder(folder)
     failed = 0
     with contextlib.closing(_all_or_one(tasks, workers)) as results:
@@ -125,9 +125,8 @@ def _all_or_one(tasks, workers):
     if len(tasks) > 1:
         with connect(None, workers, len(tasks)) as client:
             yield from run_all(client, tasks)
-    for name, task in (
-        tasks.items() if len(tasks) == 1 else ()
-    ):  # without a cluster, with its cells as progress
+        return
+    for name, task in tasks.items():  # without a cluster, with its cells as progress
         source = _note(task.source, **task.origin)
         yield name, _keep(task, execute(source, task.parameters, {"desc": name}))
 
