@@ -517,18 +517,20 @@ def test_no_clock_is_left_ticking(digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["reference", "tiny"])
-def test_xla_computes_the_same_in_one_program(digits, monkeypatch, name):
+@pytest.mark.parametrize("augmentation", ["none", "affine", "elastic"])
+@pytest.mark.parametrize("network", ["reference", "deep"])
+def test_xla_computes_the_same_in_one_program(digits, monkeypatch, network, augmentation):
     """Its random numbers are others, so without dropout; two batch sizes, hence compiled twice."""
-    recipe = dataclasses.replace(RECIPE, network=name, dropout=0.0, epochs=1, batch_size=12)
+    changes = {"network": network, "augmentation": augmentation, "precision": "float32", "dropout": 0.0}
+    recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=12, learning_rate=1e-5, **changes)
     plain = train(digits, recipe)
     monkeypatch.setattr(training, "uses_xla", lambda: True)
     compiled, again = train(digits, recipe), train(digits, dataclasses.replace(recipe, learning_rate=0.002))
-    assert compiled[1] == pytest.approx(plain[1], rel=1e-4)
+    near = 1e-3 if augmentation == "none" else 0.2  # other random numbers, other distortions
+    for name in ("loss", "val_loss"):
+        assert compiled[1][name] == pytest.approx(plain[1][name], rel=near), name
     assert again[1] != compiled[1]
-    assert {type(program) for program in training.PROGRAMS[True]} and all(
-        program._jit_compile for program in training.PROGRAMS[True]
-    )
+    assert all(program._jit_compile for program in training.PROGRAMS[True])
 
 
 def test_networks_of_other_sizes_are_trained_in_one_process():

@@ -180,8 +180,13 @@ def clean(notebook):
             del cell.metadata["tags"]
         if cell.cell_type == "code":
             cell.outputs = joined(cell.outputs)
-            for output in cell.outputs:  # a widget lives as long as its kernel; its text stays
-                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            for output in cell.outputs:  # a widget lives as long as its kernel; a text stays
+                shown = output.get("data", {})
+                widget = shown.pop("application/vnd.jupyter.widget-view+json", None)
+                if widget and shown["text/plain"].startswith("interactive("):
+                    shown["text/plain"] = (
+                        "A slider. It appears when you run this cell in JupyterLab or Colab."
+                    )
 
 
 def joined(outputs):
