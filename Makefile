@@ -103,12 +103,7 @@ refresh: .venv/ready
 
 # The study of recipes that notebook 10 reads: hours of CPU time; continues where it was stopped.
 study: .venv/ready
-	set -e; for recipes in tools/study/*.yml; do \
-	  track=$$(basename $$recipes .yml); \
-	  $(BIN)/python -m helpers.batch sweep tools/study.ipynb runs/study/$$track -f $$recipes; \
-	  $(BIN)/python -m helpers.batch collect runs/study/$$track; \
-	  cp runs/study/$$track/collected.csv figures/study_$$track.csv; \
-	done
+	$(RUN) tools.study
 	$(BIN)/python tools/benchmark_targets.py --output figures/study_speed.csv
 
 # Resolve the newest versions for every supported Python (needs uv).

@@ -1,6 +1,7 @@
 """What every committed notebook, the README and the repository must look like."""
 
 import ast
+import dataclasses
 import json
 import re
 import statistics
@@ -14,16 +15,17 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from helpers.batch import make_plan
 from helpers.models import build_reference_model
 from helpers.parameters import PARAMETERS
 from helpers.record import MIME
-from tools import refresh
+from helpers.training import Recipe
+from tools import refresh, study
 from tools.student import project_files
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "figures"
 PATHS = refresh.notebook_paths()
+DEFAULTS = dataclasses.asdict(Recipe()) | {"ensemble": 1}
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
@@ -386,20 +388,19 @@ def test_the_figures_of_the_study_come_from_its_tables():
     """The tables hold all runs of the recipes, and notebook 10 was executed with them."""
     record = refresh.read_record(PATHS[10])
     tables = {path.stem.removeprefix("study_"): pd.read_csv(path) for path in FIGURES.glob("study_*.csv")}
-    assert {"ladder", "cnn", "ensemble"} <= set(tables)
+    assert set(tables) == {*study.TRACKS, "speed"}
+    for target, runs in tables.pop("speed").dropna(subset="cpu_seconds_ratio").groupby("target"):
+        name = "study_speed_" + target.strip("%").replace(".", "_")
+        assert record[f"{name}_cpu_ratio"] == pytest.approx(runs["cpu_seconds_ratio"].mean())
+        assert runs["seed"].nunique() == len(runs) >= 5
     for track, table in tables.items():
-        recipes = ROOT / "tools" / "study" / f"{track}.yml"
-        if track == "speed":  # a benchmark of its own
-            for target, runs in table[table["cpu_seconds_ratio"].notna()].groupby("target"):
-                name = "study_speed_" + target.strip("%").replace(".", "_")
-                assert record[f"{name}_cpu_ratio"] == pytest.approx(runs["cpu_seconds_ratio"].mean())
-                assert runs["seed"].nunique() == len(runs) >= 5
-            continue
-        written = yaml.safe_load(recipes.read_text(encoding="utf-8"))
-        plan = make_plan(ROOT / "tools" / "study.ipynb", written.get("grid", {}), written["list"])
-        assert set(table["run"]) == set(plan.runs)
-        if track not in ("ladder", "ensemble"):
-            single = table[table["ensemble"] == 1] if "ensemble" in table else table
+        _, _, runs = study.read_track(track)
+        table = table.assign(**{key: value for key, value in DEFAULTS.items() if key not in table})
+        assert len(runs) == len(table)
+        for wanted in map(study.settings, runs):
+            assert (table[list(wanted)].fillna(DEFAULTS) == pd.Series(wanted)).all(axis=1).sum() == 1, wanted
+        if f"study_{track}_seeds" in record:
+            single = table[table["ensemble"] == 1]
             assert record[f"study_{track}_test_accuracy"] == pytest.approx(single["test_accuracy"].mean())
             assert record[f"study_{track}_seeds"] == len(single) == single["seed"].nunique() >= 5
 

@@ -1,97 +1,113 @@
-"""A study of recipes: its notebook measures what it says, and its parameters are complete."""
+"""The study of recipes: what is measured, what is written down, and that it goes on where it was stopped."""
 
-import dataclasses
-from pathlib import Path
+import csv
 
-import nbformat
 import numpy as np
-import papermill
 import pytest
-import yaml
 
-from helpers import record
-from helpers.batch import make_plan
+from helpers.data import load_mnist
 from helpers.evaluation import predict
-from helpers.models import NETWORKS
-from helpers.parameters import PARAMETERS
 from helpers.storage import load_or_train
 from helpers.training import Recipe, split_validation
 from tests.conftest import make_arrays
+from tools import study
 
-STUDY = Path(__file__).resolve().parent.parent / "tools" / "study.ipynb"
+QUICK = {"epochs": 1, "batch_size": 10, "network": "dense_same_size"}
+TRACK = f"""\
+data: {{own}}
+test: {{other}}
+seeds: 2
+recipes:
+  - {QUICK}
+  - {QUICK | {"learning_rate": 0.01}}
+ensembles:
+  - {QUICK}
+"""
 
 
 @pytest.fixture
-def run_study(tmp_path, monkeypatch):
-    """Run the notebook's cells here, without a kernel; return its variables and its record."""
+def project(tmp_path, monkeypatch):
+    """A project with one small track; return its folder."""
     monkeypatch.setenv("MNIST_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    (tmp_path / "tools" / "study").mkdir(parents=True)
+    (tmp_path / "figures").mkdir()
     np.savez(tmp_path / "own.npz", **make_arrays(train=60))
-
-    def run(**parameters):
-        recorded = {}
-        monkeypatch.setattr(record, "record", recorded.update)
-        variables = {}
-        for cell in nbformat.read(STUDY, as_version=4).cells:
-            if cell.cell_type == "code":
-                exec(cell.source, variables)
-                if "parameters" in cell.metadata.get("tags", []):
-                    variables |= {"dataset": str(tmp_path / "own.npz"), "epochs": 1, "batch_size": 10}
-                    variables |= parameters
-        return variables, recorded
-
-    return run
+    np.savez(tmp_path / "other.npz", **make_arrays(train=60, test=30, seed=5))
+    text = TRACK.replace("{own}", str(tmp_path / "own.npz")).replace("{other}", str(tmp_path / "other.npz"))
+    (tmp_path / "tools" / "study" / "quick.yml").write_text(text, encoding="utf-8")
+    return tmp_path
 
 
-def test_every_field_of_a_recipe_is_a_parameter():
-    declared = set(papermill.inspect_notebook(str(STUDY)))
-    others = {"dataset", "test_dataset", "ensemble"}
-    assert declared == {field.name for field in dataclasses.fields(Recipe)} | others
-    assert PARAMETERS["network"].choices == tuple(NETWORKS)
+def rows(project):
+    with (project / "figures" / "study_quick.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-def test_an_ensemble_is_measured_by_its_mean_probabilities(run_study):
-    variables, found = run_study(ensemble=2, seed=3, network="dense_same_size")
-    data = variables["data"]
-    recipes = [Recipe(epochs=1, batch_size=10, network="dense_same_size", seed=seed) for seed in (3, 4)]
+def test_every_run_gets_a_row_with_what_it_was_made_with(project):
+    study.study("quick", project / "figures")
+    found = rows(project)
+    expected = [("0", "0.001", "1"), ("1", "0.001", "1"), ("0", "0.01", "1"), ("1", "0.01", "1")]
+    expected += [("0", "0.001", "2")]
+    assert [(row["seed"], row["learning_rate"], row["ensemble"]) for row in found] == expected
+    assert len({row["test_accuracy"] for row in found}) > 1 and {row["data"] for row in found} == {"own"}
+    for row in found:
+        assert "CPU with" in row["device"] and "TensorFlow 2." in row["versions"] and len(row["code"]) == 16
+        assert row["trained_parameters"] == "224995" and 0 < float(row["seconds"]) < 60
+
+
+def test_an_ensemble_is_measured_by_its_mean_probabilities(project):
+    data = load_mnist(str(project / "own.npz"))
+    recipes = [Recipe(**QUICK, seed=seed) for seed in (3, 4)]
+    row = study.measure(data, recipes)
     models = [load_or_train(data, recipe)[0] for recipe in recipes]
     _, (x, y) = split_validation(data, 0.1)
     for name, images, labels in (("validation", x, y), ("test", data.x_test, data.y_test)):
         mean = np.mean([predict(model, images) for model in models], axis=0)
-        assert found[f"{name}_accuracy"] == np.mean(mean.argmax(axis=1) == labels)
-    assert found["trained_parameters"] == 224_995
-    assert 0 < found["cpu_seconds"] and 0 < found["seconds"] < 60
+        assert row[f"{name}_accuracy"] == np.mean(mean.argmax(axis=1) == labels)
 
 
-def test_the_recipe_reaches_the_training(run_study):
-    given = {
-        "network": "normalized",
-        "schedule": "one_cycle",
-        "augmentation": "elastic",
-        "dropout": 0.1,
-        "weight_decay": 0.01,
-        "label_smoothing": 0.05,
-        "averaging": 0.9,
-        "learning_rate": 0.003,
-        "validation_split": 0.2,
-        "precision": "float32",
-        "seed": 7,
-    }
-    variables, found = run_study(**given)
-    assert variables["recipes"] == [Recipe(epochs=1, batch_size=10, **given)]
-    assert found["trained_parameters"] == 225_258
+def test_the_named_test_images_are_used(project):
+    study.study("quick", project / "figures")
+    model, _ = load_or_train(load_mnist(str(project / "own.npz")), Recipe(**QUICK))
+    other = load_mnist(str(project / "other.npz"))
+    right = predict(model, other.x_test).argmax(axis=1) == other.y_test
+    assert float(rows(project)[0]["test_accuracy"]) == right.mean()
 
 
-def test_other_test_images_can_be_named(run_study, tmp_path):
-    np.savez(tmp_path / "other.npz", **make_arrays(train=60, test=30, seed=5))
-    variables, found = run_study(test_dataset=str(tmp_path / "other.npz"), network="dense_same_size")
-    images, labels = (make_arrays(train=60, test=30, seed=5)[name] for name in ("x_test", "y_test"))
-    read = predict(variables["model"], images).argmax(axis=1)
-    assert found["test_accuracy"] == np.mean(read == labels)
-    np.testing.assert_array_equal(variables["data"].x_train, make_arrays(train=60)["x_train"])
+def test_a_study_goes_on_where_it_was_stopped(project, monkeypatch, capsys):
+    measured, measure = [], study.measure
+
+    def stopped(data, run):
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(run)
+        return measure(data, run)
+
+    monkeypatch.setattr(study, "measure", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        study.study("quick", project / "figures")
+    before = rows(project)
+    assert len(before) == 2 and "quick: 5 runs, 5 to do\n" in capsys.readouterr().out
+
+    monkeypatch.setattr(study, "measure", lambda data, run: measured.append(run) or measure(data, run))
+    study.study("quick", project / "figures")
+    assert len(measured) == 5 and rows(project)[:2] == before
+    assert "quick: 5 runs, 3 to do\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", sorted((STUDY.parent / "study").glob("*.yml")), ids=lambda path: path.stem)
-def test_every_recipe_of_the_study_can_be_run(path):
-    written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    plan = make_plan(STUDY, written.get("grid", {}), written["list"])
-    assert len(plan.runs) == len(written["list"]) * len(written.get("grid", {}).get("seed", [0]))
+def test_rows_of_other_code_are_measured_again(project, monkeypatch, capsys):
+    study.study("quick", project / "figures")
+    path = project / "figures" / "study_quick.csv"
+    code = rows(project)[0]["code"]
+    path.write_text(path.read_text(encoding="utf-8").replace(code, "0" * 16), encoding="utf-8")
+    capsys.readouterr()
+    study.study("quick", project / "figures")
+    assert "5 to do, by their last times 0.0 hours" in capsys.readouterr().out
+    assert {row["code"] for row in rows(project)} == {code}
+
+
+@pytest.mark.parametrize("name", study.TRACKS)
+def test_every_recipe_of_the_study_can_be_trained(name):
+    _, _, runs = study.read_track(name)
+    assert runs and len({tuple(run) for run in runs}) == len(runs)

@@ -288,7 +288,7 @@ def readme_parts(paths):
         "curves": f"![{alt['accuracy']}](figures/accuracy.png)",
         "architecture": f"![{alt['architecture']}](figures/architecture.png)",
         "course-map": "\n".join(rows),
-        "clone": f"```\ngit clone {repository()}\ncd {repository().rsplit('/', 1)[1]}\nmake tutorial\n```",
+        "clone": f"```\ngit clone {repository()}\ncd {repository().rsplit('/', 1)[1]}\nmake lab\n```",
     }
 
 
