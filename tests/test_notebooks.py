@@ -187,3 +187,27 @@ def test_own_data_with_other_class_names(tmp_path):
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert "class zebra" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stem", "options"),
+    [
+        ("04_training", {"epochs": 1, "learning_rate": 0.5}),
+        ("05_evaluation", {"epochs": 1, "learning_rate": 0.5}),
+        ("06_visualization", {"epochs": 1, "learning_rate": 0.5}),
+        ("08_error_analysis", {"epochs": 1, "seeds": 2}),
+        ("09_inside_the_network", {"epochs": 2, "learning_rate": 0.1}),
+        ("12_draw_a_digit", {"epochs": 1, "learning_rate": 0.5}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_network_that_learned_nothing_ends_no_notebook(tmp_path, stem, options):
+    """Without variety, t-SNE ended the kernel (scikit-learn's issue 29127), and ratios became nan."""
+    given = [word for name, value in options.items() for word in ("-p", name, str(value))]
+    output = tmp_path / "out.ipynb"
+    notebook = ROOT / "notebooks" / f"{stem}.ipynb"
+    result = run_papermill(notebook, output, "-p", "dataset", "sample", *given, runs=tmp_path / "runs")
+    assert result.returncode == 0, result.stderr[-3000:]
+    check_stderr(output)
+    check_solutions(output)

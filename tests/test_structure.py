@@ -127,6 +127,14 @@ def test_cells_are_short(path):
 
 
 @each_notebook
+def test_class_names_in_figures_are_those_that_a_font_can_draw(path):
+    """Printed, a name may be in any script; a figure needs a font for it."""
+    lines = [line for cell in code_cells(read(path)) for line in cell.source.split("\n")]
+    named = [line for line in lines if "data.class_names" in line]
+    assert all("drawable(data.class_names)" in line or "print(" in line for line in named), named
+
+
+@each_notebook
 def test_every_assertion_has_a_sentence(path):
     """A reader's own data can break one; and what fits MNIST alone asks for MNIST, not for a name."""
     for cell in code_cells(read(path)):

@@ -1,15 +1,15 @@
-"""Compare training through `helpers` with the plain Keras script of the same recipe.
+"""Compare training through `helpers` with plain Keras, by the same recipe; write figures/benchmark.csv.
 
-    MNIST_PATH=mnist.npz python tools/benchmark.py [--runs 3] [--epochs 10] [--precision auto]
+    MNIST_PATH=mnist.npz python -m tools.benchmark [--runs 3]
 
-Both run as whole processes, in turn, on the full MNIST, after one uncounted warm-up of each (one
-epoch). Printed are medians with their range, and the ratio helpers / plain of each pair of
-neighboring runs. Peak memory is the operating system's count (ru_maxrss) for the process.
+Whole processes, in turn, on the full MNIST, ten epochs each: plain Keras (float32), the helpers in
+float32, and the helpers in bfloat16 where the device has it. A row of the table is one process; the rows
+of another device stay. Printed are medians with their range, and the ratios to the plain process of the
+same round. Peak memory is the operating system's count (ru_maxrss) for the process.
 """
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -17,9 +17,22 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
+
 ROOT = Path(__file__).resolve().parent.parent
-PLAIN = [sys.executable, str(ROOT / "tools" / "plain_keras.py")]
+TABLE = ROOT / "figures" / "benchmark.csv"
 HELPERS = [sys.executable, "-c", "from tools.benchmark import helpers_run; helpers_run()"]
+PROGRAMS = {  # (program, precision): the command
+    ("plain Keras", "float32"): [sys.executable, str(ROOT / "tools" / "plain_keras.py")],
+    ("helpers", "float32"): HELPERS,
+    ("helpers", "bfloat16"): HELPERS,
+}
+ABOUT = """
+import json
+from helpers.training import Recipe, choose_precision
+from tools.study import made_with
+print(json.dumps({"auto": choose_precision(), **made_with(Recipe(precision="float32"))}))
+"""
 
 
 def helpers_run():
@@ -29,7 +42,7 @@ def helpers_run():
     from helpers.training import Recipe, keras, train
 
     data = load_mnist("mnist")
-    recipe = Recipe(epochs=int(os.environ["BENCHMARK_EPOCHS"]), precision=os.environ["BENCHMARK_PRECISION"])
+    recipe = Recipe(precision=os.environ["BENCHMARK_PRECISION"])
     ends = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     model, _ = train(data, recipe, [clock])
@@ -38,11 +51,10 @@ def helpers_run():
     print(json.dumps({"test_accuracy": accuracy, "epoch_seconds": seconds}))
 
 
-def measure(command, epochs, precision):
-    """Run a command; return wall seconds, those of the epochs, peak memory and test accuracy."""
+def run(command, precision="float32"):
+    """Run a command; return what it printed last, its wall seconds and its peak memory in GB."""
     environment = os.environ | {
-        "BENCHMARK_EPOCHS": str(epochs),
-        "BENCHMARK_PRECISION": precision,
+        "BENCHMARK_PRECISION": {"bfloat16": "mixed_bfloat16"}.get(precision, precision),
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
@@ -56,15 +68,8 @@ def measure(command, epochs, precision):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed with exit status {process.returncode}.")
-    result = json.loads(printed.strip().split("\n")[-1])
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
-    return {
-        "wall (s)": wall,
-        "first epoch (s)": result["epoch_seconds"][0],  # with the compilation
-        "later epochs (s)": statistics.mean(result["epoch_seconds"][1:] or [math.nan]),
-        "peak memory (GB)": usage.ru_maxrss * unit / 1e9,
-        "test accuracy (%)": 100 * result["test_accuracy"],
-    }
+    return json.loads(printed.strip().split("\n")[-1]), wall, usage.ru_maxrss * unit / 1e9
 
 
 def main():
@@ -72,34 +77,50 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--precision", default="auto")
     options = parser.parse_args()
     if not os.environ.get("MNIST_PATH"):
         raise SystemExit("Set MNIST_PATH to Keras's mnist.npz, so that no download is timed.")
 
-    commands = {"plain": PLAIN, "helpers": HELPERS}
-    for command in commands.values():
-        measure(command, 1, options.precision)
-    runs = {name: [] for name in commands}
-    for _ in range(options.runs):
-        for name, command in commands.items():
-            runs[name].append(measure(command, options.epochs, options.precision))
+    about, _, _ = run([sys.executable, "-c", ABOUT])
+    device = about["device"].removesuffix(", float32").split(", float32 (")[0]
+    rows = []
+    for number in range(options.runs):
+        for (program, precision), command in PROGRAMS.items():
+            if precision == "bfloat16" and about["auto"] == "float32":
+                continue
+            found, wall, memory = run(command, precision)
+            first, *later = found["epoch_seconds"]
+            rows.append(
+                {"device": device, "versions": about["versions"], "program": program, "precision": precision}
+                | {
+                    "run": number,
+                    "seconds": wall,
+                    "first_epoch": first,
+                    "later_epoch": statistics.mean(later),
+                }
+                | {"peak_memory": memory, "test_accuracy": found["test_accuracy"]}
+            )
+    table = pd.DataFrame(rows).round(4)
+    print_table(table)
+    if TABLE.exists():
+        before = pd.read_csv(TABLE)
+        table = pd.concat([before[before["device"] != device], table])
+    table.to_csv(TABLE, index=False)
 
-    print(f"{options.runs} runs each, {options.epochs} epochs, precision {options.precision}")
-    print(f"{'':18} {'plain Keras':>24} {'helpers':>24} {'ratio':>20}")
-    for figure in runs["plain"][0]:
-        values = {name: [run[figure] for run in runs[name]] for name in runs}
-        ratios = [b / a for a, b in zip(values["plain"], values["helpers"], strict=True)]
-        columns = [spread(values["plain"]), spread(values["helpers"]), spread(ratios)]
-        if "accuracy" in figure:
-            difference = statistics.mean(values["helpers"]) - statistics.mean(values["plain"])
-            columns[2] = f"{difference:+.2f} points"
-        print(f"{figure:18} {columns[0]:>24} {columns[1]:>24} {columns[2]:>20}")
+
+def print_table(table):
+    """Print medians and ranges of a device's runs, and of the ratios to the plain run of the same round."""
+    plain = table[table["program"] == "plain Keras"].set_index("run")
+    for (program, precision), runs in table.groupby(["program", "precision"], sort=False):
+        print(f"{program}, {precision}, {len(runs)} runs on {runs['device'].iloc[0]}")
+        for name in ("seconds", "first_epoch", "later_epoch", "peak_memory", "test_accuracy"):
+            values = runs.set_index("run")[name]
+            ratio = "" if name == "test_accuracy" else f"   of plain Keras: {spread(values / plain[name])}"
+            print(f"  {name:14} {spread(values)}{ratio}")
 
 
 def spread(values):
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    return f"{values.median():.4g} ({values.min():.4g} to {values.max():.4g})"
 
 
 if __name__ == "__main__":

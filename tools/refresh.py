@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 
 from helpers.data import load_mnist
 from helpers.identity import code_hash
@@ -281,6 +282,7 @@ def readme_parts(paths):
             f"| a short training, aim {wanted}% (chosen on validation images) | {reached:.2f}% | {cost} |"
         )
     return {
+        "speed": speed_table(),
         "hero": f"![{alt['predictions']}](figures/predictions.png)",
         "results": "\n".join(results),
         "study": "\n".join(best),
@@ -290,6 +292,26 @@ def readme_parts(paths):
         "course-map": "\n".join(rows),
         "clone": f"```\ngit clone {repository()}\ncd {repository().rsplit('/', 1)[1]}\nmake lab\n```",
     }
+
+
+def speed_table():
+    """Return the benchmark's table in Markdown: medians over runs, and of the ratios within each round."""
+    columns = {"seconds": "s", "later_epoch": "s", "peak_memory": "GB"}
+    lines = [
+        "| ten epochs | whole process | each epoch after the first | peak memory |",
+        "| --- | --- | --- | --- |",
+    ]
+    for device, measured in pd.read_csv(ROOT / "figures" / "benchmark.csv").groupby("device", sort=False):
+        plain = measured[measured["program"] == "plain Keras"].set_index("run")
+        lines.append(f"| *{device}, {len(plain)} runs each* | | | |")
+        for (program, precision), runs in measured.groupby(["program", "precision"], sort=False):
+            runs, cells = runs.set_index("run"), [f"{program}, {precision}"]
+            for name, unit in columns.items():
+                ratio = (runs[name] / plain[name]).median()
+                times = "" if program == "plain Keras" else f" ({ratio:.2f} ×)"
+                cells.append(f"{runs[name].median():.3g} {unit}{times}")
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def percent(share):
