@@ -54,7 +54,7 @@ def _identify(meanings, waiting, folder):
         spec = _find(name, places.get(parent), [str(folder or ""), os.getcwd()])
         places[name] = spec and spec.submodule_search_locations
         path = Path(spec.origin if spec.origin else "") if spec else Path()
-        if top != "helpers" and {"site-packages", "dist-packages"} & set(path.parts):
+        if top != "helpers" and _is_installed(path, name):
             libraries.add(top)
         elif path.is_file():
             own[name], imports = _read(path.read_bytes(), spec.parent)
@@ -74,6 +74,17 @@ def _find(name, inside, places):
         return PathFinder.find_spec(name, places) or importlib.util.find_spec(name)
     except ValueError:  # __main__
         return None
+
+
+def _is_installed(path, name):
+    """Return whether a module lies where packages are installed, be it by ``pip install --target``."""
+    place = list(path.parents)[name.count(".") + (path.stem == "__init__") :][:1]  # that Python looks in
+    return bool({"site-packages", "dist-packages"} & set(path.parts) or any(map(_has_packages, place)))
+
+
+@functools.cache
+def _has_packages(folder):
+    return any(folder.glob("*.dist-info"))
 
 
 def _beside(path):

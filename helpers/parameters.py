@@ -93,7 +93,7 @@ def check_parameters(**declared: Any) -> None:
 
     Raises:
         ParameterError: in one sentence, with what was given, what is accepted and, for a
-            misspelt name, the nearest correct spelling.
+            misspelled name, the nearest correct spelling.
     """
     check_names(_injected_names(), declared)
     for name, value in declared.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from helpers import identity
 from helpers.identity import code_hash, of_module, of_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,6 +121,25 @@ def test_libraries_count_by_their_versions_apart_from_the_code(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
     after = of_notebook(cells)
     assert after.code == before.code and after.versions == {"numpy": "99", "scikit-learn": "99"}
+
+
+def test_libraries_in_a_folder_of_their_own_count_by_their_versions(tmp_path, monkeypatch):
+    """As ``pip install --target`` puts them; there, all of TensorFlow was read, for a minute."""
+    about = tmp_path / "faraway-1.5.dist-info"
+    (tmp_path / "faraway" / "inner").mkdir(parents=True)
+    about.mkdir()
+    for name in ("faraway/__init__.py", "faraway/inner/__init__.py"):
+        (tmp_path / name).write_text("import numpy", encoding="utf-8")
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: faraway\nVersion: 1.5\n", encoding="utf-8")
+    (about / "top_level.txt").write_text("faraway\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    identity._distributions.cache_clear()
+    cells = notebook("import faraway.inner")
+    before = of_notebook(cells)
+    assert before.versions == {"faraway": "1.5"}
+    (tmp_path / "faraway" / "inner" / "__init__.py").write_text("import json", encoding="utf-8")
+    assert of_notebook(cells) == before
+    identity._distributions.cache_clear()
 
 
 def test_training_is_known_with_what_it_imports():

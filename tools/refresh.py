@@ -254,8 +254,8 @@ def readme_parts(paths):
         f"| parameters of the network | {model['parameters']:,} | 03 |",
         "",
         f"One training run of {evaluation['epochs']} epochs with seed {evaluation['seed']} on "
-        f"{evaluation['data']}, not the best of several. The interval is for the choice of test "
-        "digits; another seed gives another network.",
+        f"{evaluation['data']}, not the best of several. The interval covers the choice of "
+        "test digits only; another seed would give a different network.",
     ]
     study = records["10"]
     tracks = {
@@ -264,7 +264,7 @@ def readme_parts(paths):
         "CNN with fewer than 8,000 parameters": "tiny",
         "dense network": "dense",
     }
-    best = ["| network | mean test accuracy | trainings |", "| --- | --- | --- |"]
+    best = ["| network | mean test accuracy | training runs |", "| --- | --- | --- |"]
     for name, track in tracks.items():
         if f"study_{track}_seeds" not in study:
             continue

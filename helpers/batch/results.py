@@ -227,7 +227,7 @@ def write_collected(folder: str | Path, output: str | Path, metric: str | None =
     if table.empty:
         raise StorageError(f"There is no finished run in {folder}.")
     if metric:
-        choose_metric(table, metric)  # a misspelt one is refused before anything is written
+        choose_metric(table, metric)  # a misspelled one is refused before anything is written
     origins = [found[name].origin for name in table.index]
     if "dataset" not in swept(table) and "data" in table and table["data"].nunique() > 1:
         say(f"Careful: these runs used different data: {', '.join(sorted(table['data'].unique()))}.")
