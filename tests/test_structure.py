@@ -127,6 +127,14 @@ def test_cells_are_short(path):
 
 
 @each_notebook
+def test_an_exercise_that_nobody_solved_yet_gives_no_hint_away(path):
+    for cell in tagged(read(path), "exercise"):
+        if "..." in cell.source:
+            said = "".join(output.get("text", "") for output in cell.outputs)
+            assert "Replace the ..." in said, cell.source
+
+
+@each_notebook
 def test_class_names_in_figures_are_those_that_a_font_can_draw(path):
     """Printed, a name may be in any script; a figure needs a font for it."""
     lines = [line for cell in code_cells(read(path)) for line in cell.source.split("\n")]
