@@ -12,7 +12,6 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
-pytestmark = pytest.mark.slow
 pytest.importorskip("myst_nb", reason="pip install -e .[book]")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +73,7 @@ def test_every_link_and_anchor_leads_somewhere(book):
                     assert unquote(target.fragment) in pages[file].anchors, f"{name}: {link}"
 
 
+@pytest.mark.slow
 def test_every_picture_has_a_text(book):
     for name in ["index.html", *LESSONS]:
         for picture in Page(book / name).pictures:
@@ -81,6 +81,7 @@ def test_every_picture_has_a_text(book):
                 assert len(picture["alt"]) > 30, f"{name}: {picture['alt']}"
 
 
+@pytest.mark.slow
 def test_formulas_are_drawn_without_a_script(book):
     text = (book / "notebooks" / "04_training.html").read_text(encoding="utf-8")
     assert text.count("<math") >= 3
@@ -116,6 +117,7 @@ def page(browser, address):
 
 
 @pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.slow
 def test_no_page_scrolls_sideways(page, book, width):
     page.set_viewport_size({"width": width, "height": 800})
     for path in [*book.glob("*.html"), *book.glob("notebooks/*.html")]:
@@ -124,6 +126,7 @@ def test_no_page_scrolls_sideways(page, book, width):
         assert excess <= 0, path.name
 
 
+@pytest.mark.slow
 def test_nothing_keeps_people_from_reading(page):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -142,12 +145,14 @@ def test_nothing_keeps_people_from_reading(page):
         assert not serious, f"{name}: {serious}"
 
 
+@pytest.mark.slow
 def test_search_finds_dropout(page):
     page.goto("search.html?q=dropout")
     page.wait_for_selector("#search-results li")
     assert any("Training" in text for text in page.locator("#search-results li a").all_inner_texts())
 
 
+@pytest.mark.slow
 def test_solutions_are_folded_and_open_by_keyboard(page):
     page.goto(LESSONS[4])
     folded = page.locator("div.tag_solution details").first
@@ -157,6 +162,7 @@ def test_solutions_are_folded_and_open_by_keyboard(page):
     assert folded.evaluate("element => element.open") and folded.locator("code, pre").first.is_visible()
 
 
+@pytest.mark.slow
 def test_the_page_to_draw_on_is_live_in_its_lesson_and_on_its_own(page):
     page.goto("notebooks/12_draw_a_digit.html")
     frame = page.frame_locator("iframe").first
