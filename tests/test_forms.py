@@ -185,9 +185,11 @@ def test_keys_of_another_spelling(save, digits, capsys):
 
 
 def test_one_pair_of_arrays_is_split(save, digits, capsys):
-    own = load_mnist(save({"X": digits["x_train"], "y": digits["y_train"]}))
+    path = save({"X": digits["x_train"], "y": digits["y_train"]})
+    own = load_mnist(path)
     assert len(own.x_train) == 240 and len(own.x_test) == 60
     assert "80/20" in capsys.readouterr().out
+    assert load_mnist(path).fingerprint == own.fingerprint, "always the same split"
 
 
 # Pixels that cannot be right
@@ -425,7 +427,7 @@ def test_csv_that_unzips_to_more_than_a_hundredfold_is_read_no_further(tmp_path)
     row = ",".join(["0"] * 785) + "\n"
     content = b"".join(gzip.compress((row * 2000).encode()) for _ in range(40))
     (tmp_path / "own.csv").write_bytes(content)
-    assert "own.csv" in refusal(tmp_path / "own.csv")
+    assert "own.csv is truncated" in refusal(tmp_path / "own.csv")
 
 
 # Pictures

@@ -136,6 +136,12 @@ def test_key_changes_with_the_data(tiny, part):
     assert model_key(Dataset(**arrays, name="tiny"), RECIPE) != model_key(tiny, RECIPE)
 
 
+def test_key_changes_with_the_class_names(tiny):
+    """The network's outputs have other meanings then."""
+    other = dataclasses.replace(tiny, class_names=tuple(reversed(tiny.class_names)))
+    assert model_key(other, RECIPE) != model_key(tiny, RECIPE)
+
+
 def test_key_changes_with_the_code_of_the_training_and_with_versions(monkeypatch, tiny):
     before = model_key(tiny, RECIPE)
     training_code = identity.of_module("helpers.training")

@@ -111,3 +111,4 @@ def test_rows_of_other_code_are_measured_again(project, monkeypatch, capsys):
 def test_every_recipe_of_the_study_can_be_trained(name):
     _, _, runs = study.read_track(name)
     assert runs and len({tuple(run) for run in runs}) == len(runs)
+    assert all(len({recipe.seed for recipe in run}) == len(run) for run in runs)

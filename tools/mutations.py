@@ -545,8 +545,8 @@ MUTATIONS = [
     Mutation(
         "The loss figure shows the accuracy",
         "notebooks/06_visualization.ipynb",
-        'axis.plot(counted, history["loss"], ',
-        'axis.plot(counted, history["accuracy"], ',
+        'history["loss"], history["val_loss"], off_loss',
+        'history["accuracy"], history["val_loss"], off_loss',
         "tests/test_lessons.py::test_the_curves_are_what_their_labels_say",
     ),
     Mutation(
@@ -800,7 +800,7 @@ MUTATIONS = [
         "helpers/storage.py::model_key",
         "[data.fingerprint, data.class_names]",
         "[data.fingerprint]",
-        "tests/test_storage.py::test_key_changes_with_the_data",
+        "tests/test_storage.py::test_key_changes_with_the_class_names",
     ),
     Mutation(
         "Comments count as code",
