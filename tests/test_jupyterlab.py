@@ -20,6 +20,7 @@ import nbformat
 import pytest
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
+from playwright.sync_api import expect
 
 from tests.test_notebooks import NOTEBOOKS, ROOT, is_progress
 
@@ -204,7 +205,8 @@ def open_solutions(page):
     """Even when all cells have run, a solution is hidden until somebody clicks the button for it."""
     solutions = page.locator(".jp-CodeCell", has_text=re.compile("# Solution [0-9]"))
     buttons = page.locator(".jp-MarkdownHeadingCollapsed .jp-showHiddenCellsButton")
-    assert solutions.count() == buttons.count() >= 3
+    buttons.nth(2).wait_for()  # drawn a little later than the cells
+    expect(buttons).to_have_count(solutions.count())
     assert not any(cell.is_visible() for cell in solutions.all())
     while buttons.count():
         buttons.first.click()

@@ -300,7 +300,7 @@ def test_names_without_a_font_become_numbers_with_a_legend(shown, capsys, monkey
     assert out.count("\n") == 1 and err == ""
     assert all(f"{number} is {name}" in out for number, name in enumerate(names))
     plots.show(plots.draw_digits(make_arrays()["x_test"][:2], numbers[:2]), "alt")
-    assert not recwarn.list
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
 @pytest.mark.parametrize("names", [("cat", "dog"), ("Hündin", "кот"), ("a\nb", "tab\t"), ("", "\N{BULLET}")])
@@ -319,7 +319,7 @@ def test_an_installed_font_that_has_the_letters_is_used(shown, capsys, recwarn):
     name = chr(min(other - usual))
     assert plots.drawable([name, "b"]) == (name, "b") and capsys.readouterr().out == ""
     plots.show(plots.draw_digits(make_arrays()["x_test"][:2], [name, "b"]), "alt")
-    assert not recwarn.list
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
 def test_class_colors_tell_ten_classes_apart():
