@@ -41,7 +41,7 @@ def names_of(statement):
     return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
 
 
-def given(variables):
+def common(variables):
     """Return what every notebook has: NumPy, and the data's class names under a name of their own."""
     return {"np": np, "class_names": getattr(variables.get("data"), "class_names", None)}
 
@@ -50,7 +50,7 @@ def define(number, *names, **variables):
     """Run the first definition of each name in a notebook with some variables; return all variables."""
     body = [statement for cell in CELLS[PATHS[number]] for statement in ast.parse(cell.source).body]
     first = {next(i for i, statement in enumerate(body) if name in names_of(statement)) for name in names}
-    variables |= given(variables)
+    variables |= common(variables)
     for i in sorted(first):
         exec(ast.unparse(body[i]), variables)
     return variables
@@ -183,7 +183,7 @@ NEVER_RIGHT = (0.1, -1, None, "a text", "", [], (), np.ones(3), lambda *given: N
 
 def checks_of(number, **variables):
     """Run the folded checks of a notebook with what it has computed by then; return them."""
-    variables |= given(variables) | {"Check": Check}
+    variables |= common(variables) | {"Check": Check}
     for cell in CELLS[PATHS[number]]:
         if "check" in cell.metadata.get("tags", []):
             exec(cell.source, variables)
@@ -438,7 +438,7 @@ def test_early_stopping_of_the_solution_is_keras(patience):
 def define_last(number, name):
     """Return the last function of this name in a notebook: the solution's, not the reader's."""
     body = [statement for cell in CELLS[PATHS[number]] for statement in ast.parse(cell.source).body]
-    variables = given({})
+    variables = common({})
     exec(ast.unparse([s for s in body if name in names_of(s)][-1]), variables)
     return variables[name]
 

@@ -287,6 +287,11 @@ def test_labels_of_logarithmic_axes_are_plain_numbers(shown):
     assert {"1", "1,000", "0.1", "10"} <= texts and not any("$" in text for text in texts)
 
 
+def unexpected(warned):
+    """Return the warnings without those that an old Matplotlib gets from a new pyparsing."""
+    return [warning for warning in warned if warning.category.__name__ != "PyparsingDeprecationWarning"]
+
+
 @pytest.mark.parametrize(
     "names", [("猫", "狗", "7"), ("\N{TELUGU LETTER A}", "b"), ("\N{BRAIN}", "\N{FLEXED BICEPS}")]
 )
@@ -300,7 +305,7 @@ def test_names_without_a_font_become_numbers_with_a_legend(shown, capsys, monkey
     assert out.count("\n") == 1 and err == ""
     assert all(f"{number} is {name}" in out for number, name in enumerate(names))
     plots.show(plots.draw_digits(make_arrays()["x_test"][:2], numbers[:2]), "alt")
-    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+    assert not unexpected(recwarn)
 
 
 @pytest.mark.parametrize("names", [("cat", "dog"), ("Hündin", "кот"), ("a\nb", "tab\t"), ("", "\N{BULLET}")])
@@ -319,7 +324,7 @@ def test_an_installed_font_that_has_the_letters_is_used(shown, capsys, recwarn):
     name = chr(min(other - usual))
     assert plots.drawable([name, "b"]) == (name, "b") and capsys.readouterr().out == ""
     plots.show(plots.draw_digits(make_arrays()["x_test"][:2], [name, "b"]), "alt")
-    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+    assert not unexpected(recwarn)
 
 
 def test_class_colors_tell_ten_classes_apart():

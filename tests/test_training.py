@@ -517,20 +517,29 @@ def test_no_clock_is_left_ticking(digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("augmentation", ["none", "affine", "elastic"])
-@pytest.mark.parametrize("network", ["reference", "deep"])
-def test_xla_computes_the_same_in_one_program(digits, monkeypatch, network, augmentation):
+@pytest.mark.parametrize("name", ["reference", "tiny"])
+def test_xla_computes_the_same_in_one_program(digits, monkeypatch, name):
     """Its random numbers are others, so without dropout; two batch sizes, hence compiled twice."""
-    changes = {"network": network, "augmentation": augmentation, "precision": "float32", "dropout": 0.0}
-    recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=12, learning_rate=1e-5, **changes)
+    recipe = dataclasses.replace(RECIPE, network=name, dropout=0.0, epochs=1, batch_size=12)
     plain = train(digits, recipe)
     monkeypatch.setattr(training, "uses_xla", lambda: True)
     compiled, again = train(digits, recipe), train(digits, dataclasses.replace(recipe, learning_rate=0.002))
-    near = 1e-3 if augmentation == "none" else 0.2  # other random numbers, other distortions
-    for name in ("loss", "val_loss"):
-        assert compiled[1][name] == pytest.approx(plain[1][name], rel=near), name
+    for measure, values in plain[1].items():
+        assert compiled[1][measure] == pytest.approx(values, rel=1e-4), measure
     assert again[1] != compiled[1]
     assert all(program._jit_compile for program in training.PROGRAMS[True])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("augmentation", ["affine", "elastic"])
+def test_xla_distorts_alike_though_with_other_random_numbers(digits, monkeypatch, augmentation):
+    changes = {"network": "deep", "augmentation": augmentation, "precision": "float32"}
+    recipe = dataclasses.replace(RECIPE, epochs=1, batch_size=12, learning_rate=1e-5, **changes)
+    plain = train(digits, recipe)[1]
+    monkeypatch.setattr(training, "uses_xla", lambda: True)
+    compiled = train(digits, recipe)[1]
+    for measure in ("loss", "val_loss"):
+        assert compiled[measure] == pytest.approx(plain[measure], rel=0.2), measure
 
 
 def test_networks_of_other_sizes_are_trained_in_one_process():
