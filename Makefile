@@ -104,7 +104,7 @@ refresh: .venv/ready
 # The study of recipes that notebook 10 reads: hours of CPU time; continues where it was stopped.
 study: .venv/ready
 	$(RUN) tools.study
-	$(BIN)/python tools/benchmark_targets.py --output figures/study_speed.csv
+	$(RUN) tools.benchmark_targets --output figures/study_speed.csv
 
 # Resolve the newest versions for every supported Python (needs uv).
 constraints:

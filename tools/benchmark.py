@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,12 +22,9 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "figures" / "benchmark.csv"
+MEASURED = ["seconds", "first_epoch", "later_epoch", "peak_memory", "test_accuracy"]
+PLAIN = [sys.executable, str(ROOT / "tools" / "plain_keras.py")]
 HELPERS = [sys.executable, "-c", "from tools.benchmark import helpers_run; helpers_run()"]
-PROGRAMS = {  # (program, precision): the command
-    ("plain Keras", "float32"): [sys.executable, str(ROOT / "tools" / "plain_keras.py")],
-    ("helpers", "float32"): HELPERS,
-    ("helpers", "bfloat16"): HELPERS,
-}
 ABOUT = """
 import json
 from helpers.training import Recipe, choose_precision
@@ -36,40 +34,43 @@ print(json.dumps({"auto": choose_precision(), **made_with(Recipe(precision="floa
 
 
 def helpers_run():
-    """Load, train and test through the helpers; print the accuracy and the epochs' times."""
+    """Train by the recipe in the environment; print what `plain_keras.py` prints."""
     from helpers.data import load_mnist
     from helpers.evaluation import predict
     from helpers.training import Recipe, keras, train
 
     data = load_mnist("mnist")
-    recipe = Recipe(precision=os.environ["BENCHMARK_PRECISION"])
-    ends = [time.perf_counter()]
+    recipe = Recipe(**json.loads(os.environ["BENCHMARK_RECIPE"]))
+    ends, cpu_start = [time.perf_counter()], time.process_time()
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     model, _ = train(data, recipe, [clock])
+    cpu_seconds = time.process_time() - cpu_start
     accuracy = float((predict(model, data.x_test).argmax(axis=1) == data.y_test).mean())
     seconds = [after - before for before, after in zip(ends, ends[1:])]
-    print(json.dumps({"test_accuracy": accuracy, "epoch_seconds": seconds}))
+    print(json.dumps({"test_accuracy": accuracy, "epoch_seconds": seconds, "cpu_seconds": cpu_seconds}))
 
 
-def run(command, precision="float32"):
-    """Run a command; return what it printed last, its wall seconds and its peak memory in GB."""
-    environment = os.environ | {
-        "BENCHMARK_PRECISION": {"bfloat16": "mixed_bfloat16"}.get(precision, precision),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    )
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed with exit status {process.returncode}.")
+def run(command, **environment):
+    """Run a command as a process; return what it printed last, its wall seconds and its peak memory in GB."""
+    environment = os.environ | environment | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    with tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
     return json.loads(printed.strip().split("\n")[-1]), wall, usage.ru_maxrss * unit / 1e9
+
+
+def need_data():
+    if not os.environ.get("MNIST_PATH"):
+        raise SystemExit("Set MNIST_PATH to Keras's mnist.npz, so that no download is timed.")
 
 
 def main():
@@ -78,45 +79,40 @@ def main():
     )
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
-    if not os.environ.get("MNIST_PATH"):
-        raise SystemExit("Set MNIST_PATH to Keras's mnist.npz, so that no download is timed.")
+    need_data()
 
     about, _, _ = run([sys.executable, "-c", ABOUT])
-    device = about["device"].removesuffix(", float32").split(", float32 (")[0]
+    device, _, _ = about["device"].rpartition(", ")  # without the precision
+    programs = [("plain Keras", "float32", PLAIN), ("helpers", "float32", HELPERS)]
+    if about["auto"] == "mixed_bfloat16":
+        programs.append(("helpers", "bfloat16", HELPERS))
     rows = []
     for number in range(options.runs):
-        for (program, precision), command in PROGRAMS.items():
-            if precision == "bfloat16" and about["auto"] == "float32":
-                continue
-            found, wall, memory = run(command, precision)
+        for program, precision, command in programs:
+            recipe = {"precision": "mixed_bfloat16" if precision == "bfloat16" else precision}
+            found, wall, memory = run(command, BENCHMARK_RECIPE=json.dumps(recipe))
             first, *later = found["epoch_seconds"]
-            rows.append(
-                {"device": device, "versions": about["versions"], "program": program, "precision": precision}
-                | {
-                    "run": number,
-                    "seconds": wall,
-                    "first_epoch": first,
-                    "later_epoch": statistics.mean(later),
-                }
-                | {"peak_memory": memory, "test_accuracy": found["test_accuracy"]}
-            )
+            measured = wall, first, statistics.mean(later), memory, found["test_accuracy"]
+            row = {"device": device, "versions": about["versions"], "program": program}
+            row |= {"precision": precision, "run": number}
+            rows.append(row | dict(zip(MEASURED, measured)))
     table = pd.DataFrame(rows).round(4)
-    print_table(table)
+    for (_, program, precision), runs, ratios in by_program(table):
+        print(f"{program}, {precision}, {len(runs)} runs on {device}")
+        for name in MEASURED:
+            print(f"  {name:14} {spread(runs[name])}   of plain Keras: {spread(ratios[name])}")
     if TABLE.exists():
         before = pd.read_csv(TABLE)
         table = pd.concat([before[before["device"] != device], table])
     table.to_csv(TABLE, index=False)
 
 
-def print_table(table):
-    """Print medians and ranges of a device's runs, and of the ratios to the plain run of the same round."""
-    plain = table[table["program"] == "plain Keras"].set_index("run")
-    for (program, precision), runs in table.groupby(["program", "precision"], sort=False):
-        print(f"{program}, {precision}, {len(runs)} runs on {runs['device'].iloc[0]}")
-        for name in ("seconds", "first_epoch", "later_epoch", "peak_memory", "test_accuracy"):
-            values = runs.set_index("run")[name]
-            ratio = "" if name == "test_accuracy" else f"   of plain Keras: {spread(values / plain[name])}"
-            print(f"  {name:14} {spread(values)}{ratio}")
+def by_program(table):
+    """Yield (device, program, precision), the runs, and their ratios to plain Keras in the same round."""
+    for names, runs in table.groupby(["device", "program", "precision"], sort=False):
+        plain = table[(table["device"] == names[0]) & (table["program"] == "plain Keras")]
+        runs = runs.set_index("run")[MEASURED]
+        yield names, runs, runs / plain.set_index("run")[MEASURED]
 
 
 def spread(values):

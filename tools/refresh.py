@@ -26,6 +26,7 @@ import pandas as pd
 from helpers.data import load_mnist
 from helpers.identity import code_hash
 from helpers.record import read_record, record_in
+from tools import benchmark
 
 try:
     import tomllib
@@ -301,16 +302,16 @@ def speed_table():
         "| ten epochs | whole process | each epoch after the first | peak memory |",
         "| --- | --- | --- | --- |",
     ]
-    for device, measured in pd.read_csv(ROOT / "figures" / "benchmark.csv").groupby("device", sort=False):
-        plain = measured[measured["program"] == "plain Keras"].set_index("run")
-        lines.append(f"| *{device}, {len(plain)} runs each* | | | |")
-        for (program, precision), runs in measured.groupby(["program", "precision"], sort=False):
-            runs, cells = runs.set_index("run"), [f"{program}, {precision}"]
-            for name, unit in columns.items():
-                ratio = (runs[name] / plain[name]).median()
-                times = "" if program == "plain Keras" else f" ({ratio:.2f} ×)"
-                cells.append(f"{runs[name].median():.3g} {unit}{times}")
-            lines.append(f"| {' | '.join(cells)} |")
+    table = pd.read_csv(ROOT / "figures" / "benchmark.csv")
+    for (device, program, precision), runs, ratios in benchmark.by_program(table):
+        plain = program == "plain Keras"
+        if plain:
+            lines.append(f"| *{device}, {len(runs)} runs each* | | | |")
+        cells = [f"{program}, {precision}"]
+        for name, unit in columns.items():
+            times = "" if plain else f" ({ratios[name].median():.2f} ×)"
+            cells.append(f"{runs[name].median():.3g} {unit}{times}")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
