@@ -45,7 +45,7 @@ def rows(project):
 
 
 def test_every_run_gets_a_row_with_what_it_was_made_with(project):
-    study.study("quick", project / "figures")
+    study.study("quick")
     found = rows(project)
     expected = [("0", "0.001", "1"), ("1", "0.001", "1"), ("0", "0.01", "1"), ("1", "0.01", "1")]
     expected += [("0", "0.001", "2")]
@@ -68,7 +68,7 @@ def test_an_ensemble_is_measured_by_its_mean_probabilities(project):
 
 
 def test_the_named_test_images_are_used(project):
-    study.study("quick", project / "figures")
+    study.study("quick")
     model, _ = load_or_train(load_mnist(str(project / "own.npz")), Recipe(**QUICK))
     other = load_mnist(str(project / "other.npz"))
     right = predict(model, other.x_test).argmax(axis=1) == other.y_test
@@ -86,23 +86,23 @@ def test_a_study_goes_on_where_it_was_stopped(project, monkeypatch, capsys):
 
     monkeypatch.setattr(study, "measure", stopped)
     with pytest.raises(KeyboardInterrupt):
-        study.study("quick", project / "figures")
+        study.study("quick")
     before = rows(project)
     assert len(before) == 2 and "quick: 5 runs, 5 to do\n" in capsys.readouterr().out
 
     monkeypatch.setattr(study, "measure", lambda data, run: measured.append(run) or measure(data, run))
-    study.study("quick", project / "figures")
+    study.study("quick")
     assert len(measured) == 5 and rows(project)[:2] == before
     assert "quick: 5 runs, 3 to do\n" in capsys.readouterr().out
 
 
 def test_rows_of_other_code_are_measured_again(project, monkeypatch, capsys):
-    study.study("quick", project / "figures")
+    study.study("quick")
     path = project / "figures" / "study_quick.csv"
     code = rows(project)[0]["code"]
     path.write_text(path.read_text(encoding="utf-8").replace(code, "0" * 16), encoding="utf-8")
     capsys.readouterr()
-    study.study("quick", project / "figures")
+    study.study("quick")
     assert "5 to do, by their last times 0.0 hours" in capsys.readouterr().out
     assert {row["code"] for row in rows(project)} == {code}
 

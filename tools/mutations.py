@@ -342,6 +342,7 @@ MUTATIONS = [
         "i == waiting[-1] and write(pd.DataFrame(rows).to_csv(index=False), path)",
         "tests/test_study.py::test_a_study_goes_on_where_it_was_stopped",
     ),
+    # --- the page to draw on ---
     Mutation(
         "The page's 16-bit weights overflow: scaled to 32,768",
         "helpers/draw/page.py::_weights",

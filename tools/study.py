@@ -84,13 +84,15 @@ def made_with(recipe):
     return {"device": device, "versions": versions, "code": identity.of_module("helpers.training").code[:16]}
 
 
-def study(name, figures):
+def study(name):
     """Train a track's runs that are not in its table yet."""
-    path = figures / f"study_{name}.csv"
+    path = ROOT / "figures" / f"study_{name}.csv"
     table = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
     trained_on, tested_on, runs = read_track(name)
-    data, test = load_mnist(trained_on), load_mnist(tested_on)
-    data = replace(data, x_test=test.x_test, y_test=test.y_test)
+    data = load_mnist(trained_on)
+    if tested_on != trained_on:
+        test = load_mnist(tested_on)
+        data = replace(data, x_test=test.x_test, y_test=test.y_test)
 
     def row_of(run):
         wanted = {key: str(value) for key, value in settings(run).items()}
@@ -113,10 +115,8 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tracks", nargs="*", default=TRACKS, help=f"of {', '.join(TRACKS)} (default: all)")
-    parser.add_argument("--figures", type=Path, default=ROOT / "figures", help="where the tables lie")
-    options = parser.parse_args()
-    for name in options.tracks:
-        study(name, options.figures)
+    for name in parser.parse_args().tracks:
+        study(name)
 
 
 if __name__ == "__main__":
