@@ -701,6 +701,13 @@ def test_sweep_shows_every_run_and_every_mean(parameters):
         assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.001", "0.01", "0.05"]
 
 
+def test_an_interval_of_a_share_ends_at_0_and_100_percent():
+    table = pd.DataFrame({"validation_accuracy": [0.9, 0.95, 0.1], "seed": [0, 1, 2]})
+    (axis,) = batch.draw_sweep(table, "validation_accuracy", []).axes
+    ((one, other),) = axis.collections[0].get_segments()
+    assert (one[1], other[1]) == (0, 100)
+
+
 def test_sweep_with_one_run_a_place_and_other_units():
     table = sweep_table([0.001, 0.01], [0.5], seeds=1).assign(loss=[2.0, 3.0])
     figure = batch.draw_sweep(table, "loss", ["learning_rate"])

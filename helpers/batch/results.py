@@ -182,6 +182,8 @@ def draw_sweep(table: "pd.DataFrame", metric: str, parameters: Sequence[str]) ->
                 x = place + width * (number - (len(series) - 1) / 2)
                 measured = factor * found[metric].to_numpy(dtype=float)
                 mean, low, high = mean_interval(measured)
+                if factor == 100:  # a share; with few runs Student's interval may leave its range
+                    low, high = np.clip((low, high), 0, 100)
                 axis.plot(np.full(len(measured), x - width / 6), measured, ".", color=color, alpha=0.6)
                 reach = None if np.isnan(low) else [[mean - low], [high - mean]]
                 at = x + width / 6

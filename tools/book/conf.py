@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 address = re.search(r'^Repository = "(.+?)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[1]
 
 project = "MNIST, step by step"
+author = "the mnist-classification authors"
 html_title = project
 html_show_copyright = False
 html_show_sphinx = False
