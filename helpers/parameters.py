@@ -36,7 +36,7 @@ class Parameter:
 
 KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
-NETWORKS = ("reference", "dense", "dense_same_size", "normalized", "deep", "tiny", "dense_wide")
+NETWORKS = ("reference", "dense", "dense_same_size", "normalized", "deep", "wide", "tiny", "dense_wide")
 PARAMETERS = {
     "dataset": Parameter("auto"),
     "test_dataset": Parameter("same"),

@@ -23,6 +23,7 @@ import helpers.quiet  # isort: skip (must come before Keras)
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state  # of no public name
 from tqdm import tqdm
 
 from helpers.augmentation import distort
@@ -65,6 +66,7 @@ class Recipe:
 def make_reproducible(seed: int) -> None:
     """Seed Python, NumPy, TensorFlow and Keras, and make every operation deterministic."""
     keras.utils.set_random_seed(seed)
+    global_state.set_global_attribute("global_seed_generator", None)  # as Keras 3.13 does itself
     tf.config.experimental.enable_op_determinism()
 
 
@@ -353,13 +355,11 @@ class Progress(keras.callbacks.Callback):
 
 
 # Compiled once for each plan, kind of recipe and shape of data. Nothing of a training stays in here.
-PROGRAMS = {
-    xla: [
-        tf.function(work, autograph=False, reduce_retracing=True, jit_compile=xla)
-        for work in (train_steps, validate)
-    ]
-    for xla in (False, True)
-}
+# XLA takes seconds to compile a program, so it compiles the one that nearly all time is spent in.
+TRAIN, TRAIN_XLA, VALIDATE = (
+    tf.function(work, autograph=False, reduce_retracing=True, jit_compile=xla)
+    for work, xla in ((train_steps, False), (train_steps, True), (validate, False))
+)
 
 
 def train(
@@ -386,7 +386,6 @@ def train(
     xla = uses_xla()
     plan = operations(model, xla)
     precision = tf.bfloat16 if choose_precision(recipe.precision) == "mixed_bfloat16" else tf.float32
-    train_steps, validate = PROGRAMS[xla]
     learned, held_out = (
         [tf.constant(array) for array in part] for part in split_validation(data, recipe.validation_split)
     )
@@ -433,8 +432,9 @@ def train(
             whole = count // recipe.batch_size
             last = min(first + at_once, whole) if first < whole else steps
             size = min(recipe.batch_size, count - first * recipe.batch_size)
+            program = TRAIN_XLA if xla and size == recipe.batch_size else TRAIN
             begun = time.monotonic()
-            sums = train_steps(
+            sums = program(
                 plan,
                 (precision, recipe.augmentation),
                 (weights, means, averages),
@@ -450,7 +450,7 @@ def train(
             watching.on_train_batch_end(last - 1, {"accuracy": float(accuracy), "loss": float(loss)})
             at_once = max(1, round((last - first) * SECONDS_PER_CALL / (time.monotonic() - begun)))
             first = last
-        val_accuracy, val_loss = validate(plan, precision, validated, *held_out, given["smoothing"]).numpy()
+        val_accuracy, val_loss = VALIDATE(plan, precision, validated, *held_out, given["smoothing"]).numpy()
         logs = {
             "accuracy": float(accuracy),
             "loss": float(loss),

@@ -660,11 +660,17 @@ def test_dead_units_have_no_favorites():
     assert purity_of([]) == 0 and purity_of([[0, 2, 4]]) == 1
 
 
-def test_the_gain_of_a_step_is_paired_by_seed():
-    gain_of = define(10, "gain_of", mean_interval=mean_interval)["gain_of"]
-    before = pd.DataFrame({"seed": [0, 1, 2], "test_accuracy": [0.98, 0.97, 0.99]})
-    after = pd.DataFrame({"seed": [2, 1, 0, 3], "test_accuracy": [0.992, 0.971, 0.983, 0.5]})
-    np.testing.assert_allclose(gain_of(after, before), mean_interval([0.3, 0.1, 0.2]))
+def test_the_gain_of_a_step_is_paired_by_seed_on_one_machine():
+    gain_of = define(10, "gain_of", most=define(10, "most")["most"])["gain_of"]
+
+    def runs(**accuracy):
+        rows = [(device, seed, value) for device, found in accuracy.items() for seed, value in found.items()]
+        return pd.DataFrame(rows, columns=["device", "seed", "test_accuracy"])
+
+    before = runs(card={0: 0.98, 1: 0.97, 2: 0.99, 7: 0.1}, cpu={0: 0.5, 1: 0.5, 3: 0.5, 4: 0.5})
+    after = runs(card={2: 0.992, 1: 0.971, 0: 0.983, 3: 0.5}, cpu={0: 0.6, 1: 0.6, 9: 0.9, 8: 0.9, 5: 0.9})
+    np.testing.assert_allclose(sorted(gain_of(after, before)), [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(gain_of(after[after["device"] == "cpu"], before), [10, 10])
 
 
 def test_the_winners_gain_where_it_was_chosen_is_never_negative():

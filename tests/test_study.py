@@ -67,6 +67,17 @@ def test_an_ensemble_is_measured_by_its_mean_probabilities(project):
         assert row[f"{name}_accuracy"] == np.mean(mean.argmax(axis=1) == labels)
 
 
+def test_trials_do_not_look_at_the_test_images(project, monkeypatch):
+    path = project / "tools" / "study" / "quick.yml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(f"test: {project / 'other.npz'}", "test: null"), encoding="utf-8")
+    seen = []
+    monkeypatch.setattr(study, "predict", lambda model, x: seen.append(len(x)) or predict(model, x))
+    study.study("quick")
+    assert {row["test_accuracy"] for row in rows(project)} == {""}
+    assert set(seen) == {6}, "the validation images only"
+
+
 def test_the_named_test_images_are_used(project):
     study.study("quick")
     model, _ = load_or_train(load_mnist(str(project / "own.npz")), Recipe(**QUICK))
@@ -78,11 +89,11 @@ def test_the_named_test_images_are_used(project):
 def test_a_study_goes_on_where_it_was_stopped(project, monkeypatch, capsys):
     measured, measure = [], study.measure
 
-    def stopped(data, run):
+    def stopped(data, run, tests):
         if len(measured) == 2:
             raise KeyboardInterrupt
         measured.append(run)
-        return measure(data, run)
+        return measure(data, run, tests)
 
     monkeypatch.setattr(study, "measure", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -90,7 +101,9 @@ def test_a_study_goes_on_where_it_was_stopped(project, monkeypatch, capsys):
     before = rows(project)
     assert len(before) == 2 and "quick: 5 runs, 5 to do\n" in capsys.readouterr().out
 
-    monkeypatch.setattr(study, "measure", lambda data, run: measured.append(run) or measure(data, run))
+    monkeypatch.setattr(
+        study, "measure", lambda *given, **options: measured.append(given) or measure(*given, **options)
+    )
     study.study("quick")
     assert len(measured) == 5 and rows(project)[:2] == before
     assert "quick: 5 runs, 3 to do\n" in capsys.readouterr().out

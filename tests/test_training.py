@@ -380,7 +380,7 @@ def test_same_seed_gives_the_same_bits(digits, trained):
 def test_a_program_is_compiled_once_for_all_seeds_and_rates(digits):
     recipe = dataclasses.replace(RECIPE, epochs=1, network="dense_same_size", batch_size=10)
     first = train(digits, recipe)
-    programs = training.PROGRAMS[False]
+    programs = training.TRAIN, training.VALIDATE
     traced = [program.experimental_get_tracing_count() for program in programs]
     others = {"seed": 1, "learning_rate": 0.1, "label_smoothing": 0.1, "schedule": "one_cycle"}
     for name, value in others.items():
@@ -519,15 +519,18 @@ def test_no_clock_is_left_ticking(digits):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["reference", "tiny"])
 def test_xla_computes_the_same_in_one_program(digits, monkeypatch, name):
-    """Its random numbers are others, so without dropout; two batch sizes, hence compiled twice."""
+    """Its random numbers are others, so without dropout. The last, smaller batch is not for XLA."""
     recipe = dataclasses.replace(RECIPE, network=name, dropout=0.0, epochs=1, batch_size=12)
     plain = train(digits, recipe)
     monkeypatch.setattr(training, "uses_xla", lambda: True)
+    programs = training.TRAIN_XLA, training.TRAIN
+    traced = [program.experimental_get_tracing_count() for program in programs]
     compiled, again = train(digits, recipe), train(digits, dataclasses.replace(recipe, learning_rate=0.002))
+    assert [program.experimental_get_tracing_count() for program in programs] == [n + 1 for n in traced]
     for measure, values in plain[1].items():
         assert compiled[1][measure] == pytest.approx(values, rel=1e-4), measure
     assert again[1] != compiled[1]
-    assert all(program._jit_compile for program in training.PROGRAMS[True])
+    assert training.TRAIN_XLA._jit_compile and not training.TRAIN._jit_compile
 
 
 @pytest.mark.slow

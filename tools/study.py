@@ -4,9 +4,9 @@
     python -m tools.study ladder tiny    these
 
 A recipe is trained once for each seed, one after the other in one process, so that each kind of network
-is compiled once. A run ends with one look at the validation images and one at the test images. A table
-is written after every run and continued where it was stopped: a run is done if its row was made by
-this code.
+is compiled once. A run ends with one look at the validation images and one at the test images, which
+trials do not look at. A table is written after every run and continued where it was stopped: a run is
+done if its row was made by this code.
 """
 
 import argparse
@@ -33,7 +33,7 @@ TRACKS = sorted(path.stem for path in (ROOT / "tools" / "study").glob("*.yml"))
 
 
 def read_track(name):
-    """Return what a track trains: (data set, data set of the test images, the runs).
+    """Return what a track trains: (data set, data set of the test images or None, the runs).
 
     A run is a list of recipes: one, or an ensemble of several that differ in their seed only.
     """
@@ -50,7 +50,7 @@ def settings(run):
     return asdict(run[0]) | {"ensemble": len(run)}
 
 
-def measure(data, run):
+def measure(data, run, tests=True):
     """Train what is not trained yet; return the row of the table, without settings.
 
     An ensemble answers by the mean of its networks' probabilities.
@@ -60,13 +60,14 @@ def measure(data, run):
     for recipe in run:
         model, _ = load_or_train(data, recipe)
         validation = validation + predict(model, x_validation)
-        test = test + predict(model, data.x_test)
+        if tests:
+            test = test + predict(model, data.x_test)
         wall, cpu = training_seconds(data, recipe)
         seconds, cpu_seconds = seconds + wall, cpu_seconds + cpu
     return {
         "data": data.name,
         "validation_accuracy": np.mean(validation.argmax(axis=1) == y_validation),
-        "test_accuracy": np.mean(test.argmax(axis=1) == data.y_test),
+        "test_accuracy": np.mean(test.argmax(axis=1) == data.y_test) if tests else None,
         "trained_parameters": sum(int(np.prod(weights.shape)) for weights in model.trainable_variables),
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu_seconds, 1),
@@ -90,7 +91,7 @@ def study(name):
     table = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
     trained_on, tested_on, runs = read_track(name)
     data = load_mnist(trained_on)
-    if tested_on != trained_on:
+    if tested_on not in (trained_on, None):
         test = load_mnist(tested_on)
         data = replace(data, x_test=test.x_test, y_test=test.y_test)
 
@@ -105,9 +106,10 @@ def study(name):
     hours = f", by their last times {sum(known) / 3600:.1f} hours" if len(known) == len(waiting) > 0 else ""
     print(f"{name}: {len(runs)} runs, {len(waiting)} to do{hours}", flush=True)
     for i in waiting:
-        rows[i] = settings(runs[i]) | measure(data, runs[i]) | made_with(runs[i][0])
+        measured = measure(data, runs[i], tests=tested_on is not None)
+        rows[i] = settings(runs[i]) | measured | made_with(runs[i][0])
         write(pd.DataFrame([row for row in rows if row]).to_csv(index=False), path)
-        print(f"{name}: {i + 1} of {len(runs)}, {100 * rows[i]['test_accuracy']:.2f}%", flush=True)
+        print(f"{name}: {i + 1} of {len(runs)}, {100 * measured['validation_accuracy']:.2f}%", flush=True)
 
 
 def main():
