@@ -413,22 +413,19 @@ def test_the_figures_of_the_study_come_from_its_tables():
         _, tested_on, runs = study.read_track(track)
         assert (table["test_accuracy"].isna() == (tested_on is None)).all()
         table = table.assign(**{key: value for key, value in DEFAULTS.items() if key not in table})
-        names = list(study.settings(runs[0]))
-        done = table[names].fillna(DEFAULTS).astype(object).apply(tuple, axis=1)
-        wanted = {tuple(study.settings(run)[name] for name in names) for run in runs}
-        assert set(done) <= wanted, "nothing but the recipes"
+        wanted = pd.DataFrame(map(study.settings, runs)).astype(object)
+        done = table[list(wanted)].fillna(DEFAULTS).astype(object)
+        rows_wanted, rows_done = ({*part.itertuples(index=False, name=None)} for part in (wanted, done))
+        assert rows_done <= rows_wanted, "nothing but the recipes"
         if track == "ladder":  # interrupted: what is not done yet has older runs, with three seeds
-            seedless = [name for name in names if name != "seed"]
-            recipes = {tuple(study.settings(run)[name] for name in seedless) for run in runs}
-            counts = table.fillna(DEFAULTS).groupby(["device", *seedless]).size()
+            seedless = [name for name in wanted if name != "seed"]
+            counts = done.assign(device=table["device"]).groupby(["device", *seedless]).size()
             found = counts.groupby(seedless).max()
-            assert (
-                set(found.index) == recipes
-                and (found[found.index.get_level_values("ensemble") == 1] >= 3).all()
-            )
-            assert not table.duplicated(["device", *names]).any()
+            assert set(found.index) == {*wanted[seedless].itertuples(index=False, name=None)}
+            assert (found[found.index.get_level_values("ensemble") == 1] >= 3).all()
+            assert not table.duplicated(["device", *wanted]).any()
         else:
-            assert set(done) == wanted and len(done) == len(wanted), "each of them once"
+            assert rows_done == rows_wanted and len(done) == len(wanted), "each of them once"
         if track not in ("ladder", "parts", "trials"):
             single = table[table["ensemble"] == 1]
             assert record[f"study_{track}_test_accuracy"] == pytest.approx(single["test_accuracy"].mean())
