@@ -7,11 +7,11 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from helpers.preprocessing import scale
 
-IMAGES_PER_CALL = 200  # keeps memory small: the images are scaled a piece at a time
+IMAGES_PER_CALL = 500  # keeps memory small: the images are scaled a piece at a time
 
 
 def predict(model, images):
-    """Return the network's probabilities.
+    """Return the network's probabilities (or what else the last layer of a model gives).
 
     Args:
         model: a Keras model from ``(n, 28, 28, 1)`` to ``(n, classes)``.
@@ -20,6 +20,10 @@ def predict(model, images):
     Returns:
         ``(n, classes)`` float32; every row sums to 1.
     """
+    if len(images) > IMAGES_PER_CALL:
+        import tensorflow as tf
+
+        model = tf.function(model, reduce_retracing=True)  # one program: takes half the time
     pieces = [
         model(scale(images[start : start + IMAGES_PER_CALL]), training=False).numpy()
         for start in range(0, len(images), IMAGES_PER_CALL)
@@ -41,17 +45,20 @@ def wilson_interval(correct, total, confidence=0.95):
     return interval.low, interval.high
 
 
-def mean_interval(values, confidence=0.95):
+def mean_interval(values, confidence=0.95, within=(-np.inf, np.inf)):
     """Return the mean of repeated measurements and Student's interval for it: (mean, low, high).
 
-    Source: Student 1908, Biometrika 6(1). With a single value the interval is not known: nan.
+    ``within`` is what can be measured at all, as (0, 1) for shares: with few values the interval may
+    be wider, and ends there. With a single value it is not known: nan.
+
+    Source: Student 1908, Biometrika 6(1).
     """
     values = np.asarray(values, dtype=float)
     mean, count = values.mean(), len(values)
     if count < 2:
         return mean, np.nan, np.nan
     margin = t.ppf((1 + confidence) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)
-    return mean, mean - margin, mean + margin
+    return mean, *np.clip((mean - margin, mean + margin), *within)
 
 
 def confusion_table(labels, predicted, class_names):

@@ -246,15 +246,16 @@ def draw_descent(weights, losses, slope, paths):
     Returns:
         A Matplotlib figure.
     """
-    figure, axes = plt.subplots(1, len(paths), figsize=(7.2, 3.2), sharey=True)
+    figure, axes = plt.subplots(1, len(paths), figsize=(7.2, 3.2))
     figure.suptitle("Three steps down a slope, at three learning rates", x=0.01, ha="left", fontsize=12)
     for axis, (rate, (visited, reached)) in zip(axes, paths.items()):
-        axis.plot(weights, losses, color=GRAY, label="loss")
+        near = (weights >= min(-3, *visited)) & (weights <= max(3, *visited))
+        axis.plot(weights[near], losses[near], color=GRAY, label="loss")
         tangent = reached[0] + slope * np.array([-1, 1])
         axis.plot([visited[0] - 1, visited[0] + 1], tangent, ":", color=GREEN, label="slope at the start")
         axis.plot(visited, reached, "o--", color=ORANGE, linewidth=1.2, label="steps")
         axis.plot(visited[0], reached[0], "o", color=ORANGE, markersize=9)
-        axis.set(xlim=(weights[0], weights[-1]), ylim=(min(losses) - 0.05, max(losses)), xlabel="the weight")
+        axis.set_xlabel("the weight")
         axis.set_title(f"rate {rate}: {reached[0]:.2f} → {reached[-1]:.2f}", fontsize=11)
     axes[0].set_ylabel("loss")
     axes[0].legend(frameon=False, fontsize=9)

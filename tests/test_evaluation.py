@@ -158,6 +158,18 @@ def test_predict_with_the_reference_network():
     np.testing.assert_allclose(probabilities[:1], predict(model, images[:1]), atol=1e-6)
 
 
+@pytest.mark.parametrize("network", ["reference", "deep"])
+def test_many_images_in_one_program_get_the_answers_of_the_model(network):
+    from helpers.models import build_model
+
+    model = build_model(network)
+    images = make_arrays(train=IMAGES_PER_CALL + 100)["x_train"]
+    pieces = np.array_split(scale(images), 10)
+    expected = np.concatenate([model(piece, training=False) for piece in pieces])
+    np.testing.assert_allclose(predict(model, images), expected, atol=1e-5)
+    np.testing.assert_array_equal(predict(model, images), predict(model, images))
+
+
 def test_mean_interval_of_a_worked_example():
     """Five values with mean 3 and standard deviation sqrt(2.5); t for 4 degrees of freedom is 2.776445."""
     mean, low, high = mean_interval([1, 2, 3, 4, 5])
@@ -172,6 +184,13 @@ def test_mean_interval_covers_as_often_as_it_says():
     random = np.random.default_rng(0)
     intervals = [mean_interval(random.normal(7, 2, 4)) for _ in range(2000)]
     assert 0.93 < np.mean([low <= 7 <= high for _, low, high in intervals]) < 0.97
+
+
+def test_interval_of_shares_ends_where_shares_end():
+    mean, low, high = mean_interval([0.9, 1.0], within=(0, 1))
+    assert (mean, low, high) == pytest.approx((0.95, 0.95 - 0.05 * 12.7062, 1), abs=1e-4)
+    assert mean_interval([0.5, 0.6], within=(0, 1))[1] == 0
+    assert np.isnan(mean_interval([0.5], within=(0, 1))[1])
 
 
 def test_one_value_has_no_interval():

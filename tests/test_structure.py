@@ -249,9 +249,19 @@ def test_generated_cells_match_paths_and_repository(path):
         if not target.startswith("https://"):
             assert (path.parent / target).exists(), target
     assert f"/blob/main/notebooks/{path.name})" in notebook.cells[0].source
+    assert notebook.cells[-1].source.endswith("\n\n" + refresh.navigation(path, PATHS))
     (setup,) = tagged(notebook, "setup")
     assert setup.source == refresh.setup_cell(notebook)
     assert not setup.outputs
+
+
+@each_notebook
+def test_what_a_solution_shows_is_folded_everywhere(path):
+    """GitHub, Colab and the website do not fold what stands below a heading."""
+    cells = read(path).cells
+    for before, cell in zip(cells, cells[1:]):
+        if "solution" in before.metadata.get("tags", []) and not cell.source.startswith("##"):
+            assert cell.source.startswith("<details><summary>") and cell.source.endswith("</details>")
 
 
 @each_notebook
@@ -492,7 +502,7 @@ def test_no_machine_paths_and_no_package_index():
         r"/(?:home|root|Users|tmp|opt|work)/\w|[A-Z]:\\\\\w|py" + r"pi\.org|python" + "hosted"
     )
     for path in project_files():
-        if path.suffix != ".png" and path.name != Path(__file__).name:
+        if path.suffix not in {".png", ".woff"} and path.name != Path(__file__).name:
             found = pattern.search(text_of(path))
             assert not found, f"{path.relative_to(ROOT)}: {found and found[0]}"
 
@@ -501,7 +511,7 @@ def test_the_repository_address_stands_in_one_place():
     """Everywhere else it is generated: in the README, the notebooks' badges and their Colab cell."""
     address = refresh.repository().removeprefix("https://")
     for path in project_files():
-        if path.suffix not in {".png", ".ipynb"} and path.name not in {"pyproject.toml", "README.md"}:
+        if path.suffix not in {".png", ".woff", ".ipynb"} and path.name not in {"pyproject.toml", "README.md"}:
             assert address not in path.read_text(encoding="utf-8"), path
 
 

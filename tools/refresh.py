@@ -95,18 +95,23 @@ def colab_link(path):
     return f"[![Open in Colab]({BADGE})]({address})"
 
 
-def first_cell(path, notebook, paths):
-    """Return the text of the first cell: title, neighbors, course map, Colab badge, duration."""
+def navigation(path, paths):
+    """Return the links to the neighbors and the course map."""
     place = paths.index(path)
     links = ["[Course map](../README.md#course-map)"]
     if place > 0:
         links.insert(0, f"[← {paths[place - 1].stem.replace('_', ' ')}]({paths[place - 1].name})")
     if place + 1 < len(paths):
         links.append(f"[{paths[place + 1].stem.replace('_', ' ')} →]({paths[place + 1].name})")
+    return " · ".join(links)
+
+
+def first_cell(path, notebook, paths):
+    """Return the text of the first cell: title, neighbors, course map, Colab badge, duration."""
     duration = notebook.metadata.get("tutorial", {}).get("duration", "not measured yet")
     data = record_in(notebook).get("data", "MNIST")
     return (
-        f"# {title(notebook)}\n\n{' · '.join(links)} · {colab_link(path)}\n\n"
+        f"# {title(notebook)}\n\n{navigation(path, paths)} · {colab_link(path)}\n\n"
         f"**Time:** {duration}, measured with the {'full MNIST' if data == 'MNIST' else data}."
     )
 
@@ -130,6 +135,8 @@ def write_generated_cells(paths):
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         notebook.cells[0].source = first_cell(path, notebook, paths)
+        links, last = navigation(path, paths), notebook.cells[-1]
+        last.source = re.sub(r"\n\n\[(← |Course map).*$", "", last.source) + f"\n\n{links}"
         for cell in notebook.cells:
             if "setup" in cell.metadata.get("tags", []):
                 cell.source = setup_cell(notebook)

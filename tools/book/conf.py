@@ -35,8 +35,9 @@ html_css_files = ["book.css"]
 extensions = ["myst_nb"]
 nb_execution_mode = "off"
 nb_merge_streams = True
-nb_code_prompt_show = "Show the {type}"
-nb_code_prompt_hide = "Hide the {type}"
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
+PROMPTS = {"setup": "the set-up", "check": "the check, which holds the answer", "solution": "the solution"}
 html_math_renderer = "mathml"  # see the end of this file
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # links such as #course-map lead where they lead on GitHub
@@ -99,6 +100,9 @@ def prepare_notebook(notebook):
             cell["source"] = prepare_links("".join(cell["source"]))
         if "solution" in tags:
             tags.append("hide-cell")
+        for tag in PROMPTS.keys() & set(tags):
+            prompts = {f"code_prompt_{word.lower()}": f"{word} {PROMPTS[tag]}" for word in ("Show", "Hide")}
+            cell["metadata"]["mystnb"] = prompts
         for output in cell.get("outputs", []):
             about = output.get("metadata", {}).get("image/png", {})
             if "alt" in about:
@@ -112,11 +116,18 @@ def prepare_notebook(notebook):
 
 def write_formula(translator, node):
     """Write a formula as MathML, which browsers draw by themselves, without a script."""
-    if isinstance(node, nodes.math):
-        translator.body.append(convert(node.astext()))
-    else:  # in a box that scrolls, by keyboard too
-        formula = convert(node.astext(), display="block")
-        translator.body.append(f'<div class="formula" tabindex="0">{formula}</div>')
+    inline = isinstance(node, nodes.math)
+    formula = convert(node.astext(), display="inline" if inline else "block")
+    # ± needs space around it, and a hat lies close above its letter; the name of a function needs space
+    # behind it, unless a parenthesis follows.
+    formula = formula.replace("<mi>&#x000B1;</mi>", "<mo>&#x000B1;</mo>").replace("&#x0005E;", "&#x002C6;")
+    formula = re.sub(r"<m[io]>(ln|max|cos|sin)</m[io]>", r'<mi>\1</mi><mspace width="0.17em"/>', formula)
+    formula = formula.replace(
+        '<mspace width="0.17em"/><mo stretchy="false">&#x00028;', '<mo stretchy="false">&#x00028;'
+    )
+    if not inline:  # in a box that scrolls, by keyboard too
+        formula = f'<div class="formula" tabindex="0">{formula}</div>'
+    translator.body.append(formula)
     raise nodes.SkipNode
 
 
