@@ -156,7 +156,7 @@ def test_runs_and_shows_everything(open_notebook, tmp_path, path):
     ]
     assert noise == []
     pictures(page, Path(os.environ.get("LAB_PICTURES", tmp_path)), path.stem)
-    open_solutions(page)
+    open_solutions(page, path)
     check_pictures(page, path)
     check_folding(page, path)
     if path.stem.startswith("12_"):
@@ -168,7 +168,7 @@ def test_runs_and_shows_everything(open_notebook, tmp_path, path):
 def test_opens_as_committed(open_notebook, path):
     page = open_notebook(path)
     assert page.locator(".jp-Dialog").count() == 0
-    open_solutions(page)
+    open_solutions(page, path)
     check_pictures(page, path)
     check_folding(page, path)
 
@@ -201,12 +201,15 @@ def check_pictures(page, path):
         assert area["width"] > 50
 
 
-def open_solutions(page):
+def open_solutions(page, path):
     """Even when all cells have run, a solution is hidden until somebody clicks the button for it."""
     solutions = page.locator(".jp-CodeCell", has_text=re.compile("# Solution [0-9]"))
     buttons = page.locator(".jp-MarkdownHeadingCollapsed .jp-showHiddenCellsButton")
-    buttons.nth(2).wait_for()  # drawn a little later than the cells
-    expect(buttons).to_have_count(solutions.count())
+    count = sum(
+        "solution" in cell.metadata.get("tags", []) for cell in nbformat.read(path, as_version=4).cells
+    )
+    expect(solutions).to_have_count(count, timeout=MINUTES)  # cells are drawn little by little
+    expect(buttons).to_have_count(count, timeout=MINUTES)
     assert not any(cell.is_visible() for cell in solutions.all())
     while buttons.count():
         buttons.first.click()

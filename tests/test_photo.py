@@ -1,5 +1,7 @@
 """Photos of handwriting: what is found on them, in which order, and what is refused with a sentence."""
 
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,7 +10,7 @@ from scipy import ndimage
 from helpers.data import load_mnist
 from helpers.errors import DataError
 from helpers.photo import find_ink, prepare, read_photo
-from tests.test_lessons import define
+from tests.test_lessons import CELLS, PATHS, define
 
 PAPER, PEN, BLUE_PEN = (205, 203, 196), (45, 45, 45), (40, 60, 150)
 KINDS = ("plain", "shadow", "squared", "blue", "noisy", "chalk", "specks", "torn")
@@ -118,3 +120,36 @@ def test_preparation_is_that_of_notebook_12(digits):
         ink[top : top + large.shape[0], left : left + large.shape[1]] = large
         np.testing.assert_array_equal(prepare(ink), twelve["prepare"](ink))
     assert not prepare(np.zeros((5, 5))).any()
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("photographed", [False, True])
+def test_the_quickstart_reads_your_photo_and_your_drawing(digits, tmp_path, capsys, drawn, photographed):
+    (cell,) = [cell for cell in CELLS[PATHS[0]] if "read_photo" in cell.source]
+    path = str(photograph(digits, "shadow", tmp_path / "digits.png")) if photographed else None
+    asked, shown = [], []
+
+    def predict(x, verbose):
+        asked.append(x)
+        return np.eye(11, 10)[: len(x)]
+
+    given = {
+        "np": np,
+        "pad": types.SimpleNamespace(digit=digits[0] if drawn else None),
+        "class_names": list("0123456789"),
+        "model": types.SimpleNamespace(
+            predict=lambda x, verbose: asked.append(x) or np.eye(11, 10)[: len(x)]
+        ),
+        "draw_digits": lambda images, titles, title: shown.append((images, titles)),
+        "show": lambda figure, alt: None,
+    }
+    exec(cell.source.replace("photo = None", f"photo = {path!r}"), given)
+    count = 10 * photographed + drawn
+    if not count:
+        assert "then run this cell again" in capsys.readouterr().out and not shown
+        return
+    ((images, titles),) = shown
+    assert len(images) == count and asked[0].shape == (count, 28, 28, 1) and asked[0].max() <= 1
+    assert titles[0] == "0, 100%"
+    if drawn:
+        np.testing.assert_array_equal(images[-1], digits[0])

@@ -45,6 +45,7 @@ def outputs(notebook):
     return [output for cell in code_cells(notebook) for output in cell.outputs]
 
 
+BINARY = {".png", ".woff"}
 LONG_BASE64 = re.compile(r"[A-Za-z0-9+/]{1000,}")
 
 
@@ -502,7 +503,7 @@ def test_no_machine_paths_and_no_package_index():
         r"/(?:home|root|Users|tmp|opt|work)/\w|[A-Z]:\\\\\w|py" + r"pi\.org|python" + "hosted"
     )
     for path in project_files():
-        if path.suffix not in {".png", ".woff"} and path.name != Path(__file__).name:
+        if path.suffix not in BINARY and path.name != Path(__file__).name:
             found = pattern.search(text_of(path))
             assert not found, f"{path.relative_to(ROOT)}: {found and found[0]}"
 
@@ -511,7 +512,8 @@ def test_the_repository_address_stands_in_one_place():
     """Everywhere else it is generated: in the README, the notebooks' badges and their Colab cell."""
     address = refresh.repository().removeprefix("https://")
     for path in project_files():
-        if path.suffix not in {".png", ".woff", ".ipynb"} and path.name not in {"pyproject.toml", "README.md"}:
+        skipped = path.suffix in BINARY | {".ipynb"} or path.name in {"pyproject.toml", "README.md"}
+        if not skipped:
             assert address not in path.read_text(encoding="utf-8"), path
 
 
