@@ -65,8 +65,9 @@ def read_photo(path: str | Path) -> np.ndarray:
     large = np.flatnonzero((heights >= 0.35 * max(heights, default=0)) & (np.array(strengths) > 0.8))
     if not len(large):
         raise DataError(f"{path} shows nothing that is written; give a photo of dark digits on bright paper.")
-    digits = [(boxes[i], np.where(pieces[boxes[i]] == i + 1, ink[boxes[i]], 0)) for i in large]
-    return np.stack([prepare(255 * digits[i][1]) for i in _reading_order([box for box, _ in digits])])
+    in_order = large[_reading_order([boxes[i] for i in large])]
+    digits = [np.where(pieces[boxes[i]] == i + 1, ink[boxes[i]], 0) for i in in_order]
+    return np.stack([prepare(255 * digit) for digit in digits])
 
 
 def _open(path):
