@@ -34,9 +34,9 @@ def of_notebook(notebook, folder: str | Path | None = None) -> Identity:
     return _identify(meanings, [name for tree in trees for name in _imports(tree)], folder)
 
 
-def of_module(name: str) -> Identity:
-    """Return the identity of a module."""
-    return _identify([], _parts(name), None)
+def of_module(name: str, without: tuple[str, ...] = ()) -> Identity:
+    """Return the identity of a module, ``without`` those modules whose results count in another way."""
+    return _identify([], _parts(name), None, without)
 
 
 def code_hash(notebook, folder: str | Path | None = None) -> str:
@@ -44,12 +44,12 @@ def code_hash(notebook, folder: str | Path | None = None) -> str:
     return of_notebook(notebook, folder).code
 
 
-def _identify(meanings, waiting, folder):
+def _identify(meanings, waiting, folder, without=()):
     own, places, libraries = {}, {}, set()
     while waiting:
         name, *waiting = waiting  # a package comes before what is in it
         top, parent = name.partition(".")[0], name.rpartition(".")[0]
-        if name in places or top in sys.stdlib_module_names:
+        if name in places or name in without or top in sys.stdlib_module_names:
             continue
         spec = _find(name, places.get(parent), [str(folder or ""), os.getcwd()])
         places[name] = spec and spec.submodule_search_locations

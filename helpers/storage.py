@@ -98,15 +98,16 @@ def model_key(data: Dataset, recipe: Recipe) -> str:
     everything = {
         "data": [data.fingerprint, data.class_names],
         "recipe": asdict(recipe) | {"precision": training.choose_precision(recipe.precision)},
-        "training": asdict(_training()),
+        "training": asdict(training_identity()),
     }
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
     return f"{recipe.network}-{digest[:16]}"
 
 
 @functools.cache  # what this process has imported does not change
-def _training():
-    return identity.of_module("helpers.training")
+def training_identity() -> identity.Identity:
+    """Return the identity of the code that trains. Of data its fingerprint counts, not how it was loaded."""
+    return identity.of_module("helpers.training", without=("helpers.data",))
 
 
 def _train(data, recipe, folder, key):

@@ -142,5 +142,16 @@ def test_libraries_in_a_folder_of_their_own_count_by_their_versions(tmp_path, mo
     identity._distributions.cache_clear()
 
 
+def test_a_module_without_another_ignores_what_that_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, source in {"first": "import second, third", "second": "x = 1", "third": "y = 1"}.items():
+        Path(f"{name}.py").write_text(source, encoding="utf-8")
+    before = of_module("first", without=("second",)).code
+    Path("second.py").write_text("x = 2", encoding="utf-8")
+    assert of_module("first", without=("second",)).code == before
+    Path("third.py").write_text("y = 2", encoding="utf-8")
+    assert of_module("first", without=("second",)).code != before
+
+
 def test_training_is_known_with_what_it_imports():
     assert {"keras", "tensorflow", "numpy"} <= set(of_module("helpers.training").versions)

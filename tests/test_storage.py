@@ -144,14 +144,21 @@ def test_key_changes_with_the_class_names(tiny):
 
 def test_key_changes_with_the_code_of_the_training_and_with_versions(monkeypatch, tiny):
     before = model_key(tiny, RECIPE)
-    training_code = identity.of_module("helpers.training")
-    assert storage._training() == training_code
+    training_code = storage.training_identity()
     for other in (
         dataclasses.replace(training_code, code="other"),
         dataclasses.replace(training_code, versions=training_code.versions | {"keras": "99.0"}),
     ):
-        monkeypatch.setattr(storage, "_training", lambda other=other: other)
+        monkeypatch.setattr(storage, "training_identity", lambda other=other: other)
         assert model_key(tiny, RECIPE) != before
+
+
+def test_the_training_is_all_that_training_imports_but_the_loading_of_data():
+    everything = identity.of_module("helpers.training")
+    training_code = storage.training_identity()
+    assert training_code == identity.of_module("helpers.training", without=("helpers.data",)) != everything
+    assert {"keras", "tensorflow", "numpy"} <= set(training_code.versions)
+    assert "pooch" in everything.versions and "pooch" not in training_code.versions
 
 
 def test_auto_precision_shares_its_model_with_what_it_means(tiny):

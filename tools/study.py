@@ -21,11 +21,10 @@ import pandas as pd
 import tensorflow as tf
 import yaml
 
-from helpers import identity
 from helpers.data import load_mnist
 from helpers.evaluation import predict
 from helpers.folders import write
-from helpers.storage import load_or_train, training_seconds
+from helpers.storage import load_or_train, training_identity, training_seconds
 from helpers.training import Recipe, describe_device, split_validation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +81,7 @@ def made_with(recipe):
         found = re.search(r"^model name\s*: (.*)", cpu.read_text() if cpu.exists() else "", re.MULTILINE)
         device = f"{found[1] if found else platform.processor()}, {device}"
     versions = f"Python {platform.python_version()}, TensorFlow {tf.__version__}"
-    return {"device": device, "versions": versions, "code": identity.of_module("helpers.training").code[:16]}
+    return {"device": device, "versions": versions, "code": training_identity().code[:16]}
 
 
 def study(name):
