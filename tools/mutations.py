@@ -855,7 +855,7 @@ MUTATIONS = [
     Mutation(
         "A sweep's figure draws the test accuracy",
         "helpers/batch/results.py::choose_metric",
-        '["validation_accuracy", *accuracies]',
+        "[CHOSEN_BY, *accuracies]",
         '["test_accuracy", *accuracies]',
         "tests/test_batch.py::test_metric_is_chosen_or_named",
     ),

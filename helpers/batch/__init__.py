@@ -12,9 +12,12 @@ appears in its folder whole or not at all; a sweep that is started again does on
 yet, and keeps what other code or data made.
 """
 
+from helpers.batch.charts import draw_heat_map, draw_sweep
 from helpers.batch.plans import Plan, make_plan
-from helpers.batch.results import collect, draw_sweep
+from helpers.batch.results import collect, compare
 from helpers.batch.running import run
+from helpers.batch.searching import confirm, make_search, search
 from helpers.batch.sweeping import sweep
 
-__all__ = ["Plan", "collect", "draw_sweep", "make_plan", "run", "sweep"]
+__all__ = ["Plan", "collect", "compare", "confirm", "draw_heat_map", "draw_sweep"]
+__all__ += ["make_plan", "make_search", "run", "search", "sweep"]
