@@ -345,8 +345,8 @@ MUTATIONS = [
     Mutation(
         "Failed runs are collected",
         "helpers/batch/results.py::tabulate",
-        "if executed.problem or not executed.record:",
-        "if not executed.record:",
+        "if run.record and not run.problem",
+        "if run.record",
         "tests/test_batch.py::test_collected_table",
     ),
     Mutation(
@@ -848,8 +848,8 @@ MUTATIONS = [
     Mutation(
         "Outdated runs are overwritten",
         "helpers/batch/sweeping.py::sweep",
-        "_archive(outlook.outdated, folder)",
-        "",
+        "_archive(name, found[name], folder)",
+        "pass",
         "tests/test_batch.py::test_changed_code_runs_again_and_a_larger_grid_only_adds",
     ),
     Mutation(
@@ -861,10 +861,52 @@ MUTATIONS = [
     ),
     Mutation(
         "The highest test accuracy is named",
-        "helpers/batch/results.py::_title",
-        'if "accuracy" not in metric or "test" in metric:',
+        "helpers/batch/charts.py::_title",
+        "if not is_chosen_by(metric):",
         'if "accuracy" not in metric:',
         "tests/test_batch.py::test_only_of_validation_images_is_the_highest_named",
+    ),
+    Mutation(
+        "A search that goes on draws its first trials again",
+        "helpers/batch/searching.py::Search.draw",
+        "SeedSequence([seed, number])",
+        "SeedSequence([seed, number - len(drawn)])",
+        "tests/test_search.py::test_a_search_goes_on_where_it_was_and_with_more_trials",
+    ),
+    Mutation(
+        "A learning rate is drawn evenly",
+        "helpers/batch/searching.py::_distribution",
+        "log=0 < 10 * low <= high",
+        "log=False",
+        "tests/test_search.py::test_a_range_is_log_uniform_where_it_spans_a_power_of_ten",
+    ),
+    Mutation(
+        "A winner is confirmed with the seeds that chose it",
+        "helpers/batch/searching.py::confirm",
+        "if number not in used",
+        "",
+        "tests/test_search.py::test_the_best_is_confirmed_with_fresh_seeds_only",
+    ),
+    Mutation(
+        "A search may go by test images",
+        "helpers/batch/searching.py::refuse_test",
+        'if "test" in metric:',
+        "if False:",
+        "tests/test_search.py::test_bad_spaces_are_one_sentence_before_anything_starts",
+    ),
+    Mutation(
+        "Runs of different seeds are subtracted",
+        "helpers/batch/results.py::compare",
+        "by_seed[settings] - by_seed[best]",
+        "by_seed[settings] - by_seed[best].to_numpy()[::-1]",
+        "tests/test_search.py::test_differences_are_by_seed_and_with_students_interval",
+    ),
+    Mutation(
+        "The limit is of each cell, not of the run",
+        "helpers/batch/running.py::execute",
+        "end + 0.1 - time.monotonic()",
+        "60 * limit",
+        "tests/test_search.py::test_a_run_over_its_limit_has_failed_with_one_sentence",
     ),
 ]
 
