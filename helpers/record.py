@@ -10,11 +10,15 @@ from IPython.display import display
 MIME = "application/vnd.mnist-tutorial.record"  # its content is JSON text
 
 
-def record(**values: float | int | str | bool) -> None:
+Value = float | int | str | bool | list[float | int]
+
+
+def record(**values: Value) -> None:
     """Display a notebook's headline numbers, for people and for programs.
 
     Names become the table's rows ("test_accuracy" is shown as "test accuracy"). Values are
-    numbers, texts or truth values; shares stay shares (0.991, not 99.1).
+    numbers, texts, truth values, or a curve: a list of numbers, shown by its ends and kept whole.
+    Shares stay shares (0.991, not 99.1).
 
     Raises:
         TypeError: a value is of another type.
@@ -36,15 +40,28 @@ def record(**values: float | int | str | bool) -> None:
 
 
 def _plain(name, value):
-    """Turn NumPy's numbers into Python's."""
-    value = value.item() if getattr(value, "ndim", None) == 0 else value
-    if not isinstance(value, (bool, int, float, str)):
-        raise TypeError(f"record: {name} is a {type(value).__name__}; give a number or a text.")
+    """Turn NumPy's numbers and arrays, and tuples, into Python's numbers and lists."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, (list, tuple)):
+        value = [item.tolist() if hasattr(item, "tolist") else item for item in value]
+    if not is_value(value):
+        kind = type(value).__name__
+        raise TypeError(f"record: {name} is a {kind}; give a number, a text, or a list of numbers.")
     return value
 
 
-def as_text(value: float | int | str | bool) -> str:
+def is_value(value: object) -> bool:
+    """Return whether a record can hold this: a number, a text, a truth value, a list of numbers."""
+    if isinstance(value, list):
+        return bool(value) and all(type(item) in (int, float) for item in value)
+    return isinstance(value, (bool, int, float, str))
+
+
+def as_text(value: Value) -> str:
     """Return a value of a record as people read it."""
+    if isinstance(value, list):
+        ends = " … ".join(as_text(end) for end in value[:1] + value[1:][-1:])
+        return f"{ends}, {len(value)} value{'s' * (len(value) > 1)}"
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"
     return f"{value:,}" if type(value) is int else str(value)

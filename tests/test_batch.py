@@ -376,7 +376,7 @@ DAMAGES = {
     "no cells": lambda text: "{}",
     "cells of another kind": lambda text: json.dumps({"metadata": {}, "cells": [7]}),
     "record that is a list": lambda text: re.sub(r'"{.*?}"', '"[1]"', text),
-    "record with a list": lambda text: re.sub(r': [0-9.e-]+}"', ': [1]}"', text),
+    "record with lists in a list": lambda text: re.sub(r': [0-9.e-]+}"', ': [[1]]}"', text),
     "parameters that are a list": lambda text: re.sub(
         r'"parameters": {.*?}', '"parameters": [1]', text, flags=re.S
     ),

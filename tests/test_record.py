@@ -102,7 +102,26 @@ def test_numpy_values_become_plain(shown, value, plain):
     assert found == plain and type(found) is type(plain)
 
 
-@pytest.mark.parametrize("value", [None, [0.5], (1, 2), {"a": 1}, np.arange(3), 1j, b"text", ...])
+@pytest.mark.parametrize(
+    "value, plain, text",
+    [
+        ([0.91, 0.95, 0.99], [0.91, 0.95, 0.99], "0.9100 … 0.9900, 3 values"),
+        ((1, 2), [1, 2], "1 … 2, 2 values"),
+        (np.arange(3), [0, 1, 2], "0 … 2, 3 values"),
+        ([np.float64(0.5), np.float32(0.25)], [0.5, 0.25], "0.5000 … 0.2500, 2 values"),
+        ([0.5], [0.5], "0.5000, 1 value"),
+    ],
+)
+def test_a_curve_is_shown_by_its_ends_and_kept_whole(shown, value, plain, text):
+    record(accuracy_by_epoch=value)
+    assert json.loads(shown[0][MIME]) == {"accuracy_by_epoch": plain}
+    assert shown[0]["text/plain"] == f"accuracy by epoch  {text}" and f">{text}</td>" in shown[0]["text/html"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, [], [[0.5]], ["0.5"], [True], [0.5, None], {"a": 1}, {1, 2}, np.eye(2), 1j, [1j], b"text", ...],
+)
 def test_other_types_are_refused(shown, value):
     with pytest.raises(TypeError, match="accuracy"):
         record(epochs=3, accuracy=value)

@@ -1,8 +1,10 @@
 """The command line: ``python -m helpers.batch``."""
 
 import argparse
+import contextlib
 import csv
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import yaml
 import helpers.batch
 from helpers.batch.places import is_local
 from helpers.batch.plans import NOTEBOOKS, make_plan
-from helpers.batch.results import write_collected
+from helpers.batch.results import CHOSEN_BY, write_collected
 from helpers.batch.running import run
+from helpers.batch.searching import METHODS, confirm, make_search, range_ends, search
 from helpers.batch.sweeping import describe, sweep
 from helpers.errors import ParameterError, TutorialError, say, short
 
@@ -36,31 +39,59 @@ def _run_command(options):
     if names == ["all"]:
         names = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     given = _read_file(options.file) | _pairs(options)
-    return 1 if run(names, options.folder, given, options.workers) else 0
+    return 1 if run(names, options.folder, given, options.workers, options.limit) else 0
 
 
 def _sweep_command(options):
-    written = _read_file(options.file)
-    unknown = set(written) - {"grid", "list"}
-    if unknown:
+    written = {"grid": {}, "list": [{}]} | _read_file(options.file)
+    grid, entries = written["grid"], written["list"]
+    unknown = ", ".join(sorted(map(str, set(written) - {"grid", "list"})))
+    if (
+        unknown
+        or not isinstance(grid, dict)
+        or not isinstance(entries, list)
+        or not all(map(_is_dict, entries))
+    ):
+        what = f"has {unknown}" if unknown else "is of another form"
         raise ParameterError(
-            f"{options.file} has {', '.join(sorted(map(str, unknown)))}; a sweep's file has `grid`, "
-            "a mapping from names to lists, and `list`, a list of mappings from names to values."
-        )
-    grid, entries = written.get("grid", {}), written.get("list", [{}])
-    if not isinstance(grid, dict) or not isinstance(entries, list) or not all(map(_is_dict, entries)):
-        raise ParameterError(
-            f"In {options.file}, write `grid` as a mapping from names to lists, and `list` as a list "
-            "of mappings from names to values."
+            f"{options.file} {what}; a sweep's file has `grid` and `list`: write `grid` as a mapping from "
+            "names to lists, and `list` as a list of mappings from names to values."
         )
     grid = grid | {name: _values(name, text) for name, text in _pairs(options).items()}
     grid = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
+    how = {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
+    if options.search:
+        return _search(options, grid, entries, how)
+    if options.trials or options.metric:
+        raise ParameterError("--trials and --metric are for a search; add --search tpe, or leave them out.")
+    for name, values in grid.items():
+        if any(range_ends(name, value) for value in values):
+            raise ParameterError(
+                f"`{name}` has a range, of which a grid cannot try every value; list values as 1,2,3, or "
+                "draw from it with --search."
+            )
     plan = make_plan(options.notebook, grid, entries)
     if options.dry_run:
         print(*describe(plan, options.folder, options.workers, options.retry), sep="\n")
         return 0
-    failed = sweep(plan, options.folder, options.scheduler, options.workers, options.retry)
-    print(f"{len(plan.runs)} runs: {len(plan.runs) - len(failed)} finished, {len(failed)} failed.")
+    return _report(sweep(plan, options.folder, **how), len(plan.runs), "runs")
+
+
+def _search(options, values, entries, how):
+    if entries != [{}]:
+        raise ParameterError(f"{options.file} has a `list`, from which a search draws nothing; leave it out.")
+    trials, metric = options.trials or 20, options.metric or CHOSEN_BY
+    drawing = make_search(options.notebook, values, trials, options.search, metric)
+    if options.dry_run:
+        print(f"{trials} trials, by {options.search}:")
+        print(*(f"  {name}: {distribution}" for name, distribution in drawing.space.items()), sep="\n")
+        return 0
+    failed = search(options.notebook, values, options.folder, trials, options.search, metric, **how)
+    return _report(failed, trials, "trials")
+
+
+def _report(failed, count, what):
+    print(f"{count} {what}: {count - len(failed)} finished, {len(failed)} failed.")
     for name, reason in failed.items():
         print(f"  {name}: {reason}")
     if failed:
@@ -68,12 +99,26 @@ def _sweep_command(options):
     return 1 if failed else 0
 
 
+def _confirm_command(options):
+    how = {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
+    table = confirm(options.folder, options.top, options.seeds, options.metric or CHOSEN_BY, **how)
+    _print_table(table)
+    return 0 if (table["runs"] == options.seeds).all() else 1
+
+
 def _collect_command(options):
     if not options.output and not is_local(options.folder):
         raise ParameterError(f"{options.folder} is no local folder; say with --output where the table goes.")
-    for path in write_collected(options.folder, options.output or options.folder, options.metric):
-        print(path)
+    paths, differences = write_collected(options.folder, options.output or options.folder, options.metric)
+    print(*paths, sep="\n")
+    if not differences.empty:
+        print("Differences seed by seed, with 95% intervals:")
+        _print_table(differences)
     return 0
+
+
+def _print_table(table):
+    print(table.to_string(index=False, float_format="{:.4g}".format))
 
 
 def _pairs(options):
@@ -99,10 +144,17 @@ def _is_dict(value):
     return isinstance(value, dict)
 
 
-def _workers(text):
+def _count(text):
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; give 1 or more")
     return int(text)
+
+
+def _minutes(text):
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no time in minutes; give a number above 0")
 
 
 def _read_file(path):
@@ -128,28 +180,37 @@ def _parser():
 
     some = commands.add_parser("run", help="execute notebooks side by side, and print what they measured")
     some.add_argument("notebooks", nargs="+", help="paths, or names such as 04_training, or all")
-    some.add_argument("folder", help="where the executed notebooks go")
-    some.set_defaults(command=_run_command)
-
     many = commands.add_parser("sweep", help="execute a notebook with many parameters, in parallel")
     many.add_argument("notebook", help="a path, or a name such as 04_training")
-    many.add_argument("folder", help="where the executed notebooks go")
-    many.add_argument("--scheduler", help="address of a Dask scheduler (default: this machine's cores)")
-    many.add_argument("--retry", action="store_true", help="repeat failed runs")
-    many.add_argument("--dry-run", action="store_true", help="say what would run, why, and about how long")
-    many.set_defaults(command=_sweep_command)
-
-    for command, value in ((some, "VALUE"), (many, "VALUE,VALUE,…")):
-        command.add_argument("--workers", type=_workers, help="how many at a time (default: what fits)")
-        command.add_argument(
-            "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", value)
-        )
+    best = commands.add_parser("confirm", help="train the best of a sweep or search again, with fresh seeds")
+    table = commands.add_parser("collect", help="make a table and figures of executed notebooks")
+    for command in (some, many):
+        command.add_argument("folder", help="where the executed notebooks go")
         command.add_argument("-f", dest="file", help="a YAML file of the same")
+    for command in (best, table):
+        command.add_argument("folder", help="the executed notebooks")
+    for command, value in ((some, "VALUE"), (many, "VALUE,VALUE,…")):
+        about = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", value)}
+        command.add_argument("-p", dest="parameters", **about)
 
-    table = commands.add_parser("collect", help="make a table and a figure of executed notebooks")
-    table.add_argument("folder", help="the executed notebooks")
-    table.add_argument("--metric", help="what to draw (default: validation_accuracy)")
+    many.add_argument("--search", choices=METHODS, help="draw trials from ranges such as 1e-5..0.1")
+    many.add_argument("--trials", type=_count, help="how many to draw (default: 20)")
+    many.add_argument("--dry-run", action="store_true", help="say what would run, why, and about how long")
+    best.add_argument("--top", type=_count, default=3, help="how many settings (default: 3)")
+    best.add_argument("--seeds", type=_count, default=5, help="how many seeds for each (default: 5)")
+    for command in (many, best):
+        command.add_argument(
+            "--scheduler", help="address of a Dask scheduler (default: this machine's cores)"
+        )
+        command.add_argument("--retry", action="store_true", help="repeat failed runs")
+    for command in (some, many, best):
+        command.add_argument("--workers", type=_count, help="how many at a time (default: what fits)")
+        command.add_argument("--limit", type=_minutes, metavar="MINUTES", help="stop a run that takes longer")
+    for command in (many, best, table):
+        command.add_argument("--metric", help=f"what to search by, or to draw (default: {CHOSEN_BY})")
     table.add_argument("--output", help="where the table goes (default: the same folder)")
+    for command, action in ((some, _run_command), (many, _sweep_command), (best, _confirm_command)):
+        command.set_defaults(command=action)
     table.set_defaults(command=_collect_command)
     return parser
 

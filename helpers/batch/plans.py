@@ -2,11 +2,12 @@
 
 import ast
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,46 +28,41 @@ class Plan:
     """A notebook and the runs to make of it.
 
     Attributes:
+        notebook: its path; of the tutorial's, its stem.
         source: the notebook as JSON text, without outputs.
         identity: of its code.
         runs: the name of each output → its parameters.
         defaults: the notebook's default of each parameter that is a plain value.
     """
 
+    notebook: str
     source: str
     identity: Identity
     runs: dict[str, dict]
     defaults: dict
 
-    def origins(self, fingerprints: dict[str, str] | None = None) -> dict[str, dict]:
-        """Return what decides each run's result: name → code, versions, data.
+    def name(self, parameters: Mapping) -> str:
+        """Return the name of a run."""
+        return run_name(Path(self.notebook).stem, parameters)
 
-        ``fingerprints`` of the data sets that are loaded already; each other one is loaded, once, and added.
+    def origin(self, parameters: Mapping, fingerprint: Callable[[str], str]) -> dict:
+        """Return what decides a run's result: code, versions, data; and the notebook that it is of.
 
-        Raises:
-            DataError: as `helpers.data.load_mnist`.
+        ``fingerprint`` is what `fingerprints` returns; it raises DataError for data that cannot be had.
         """
-        named = {
-            run: {
-                name: values.get(name, self.defaults.get(name))
-                for name in DATA
-                if name in self.defaults and values.get(name, self.defaults[name]) != "same"
-            }
-            for run, values in self.runs.items()
-        }
-        used = {value for data in named.values() for value in data.values()}
-        fingerprints = {} if fingerprints is None else fingerprints
-        for value in sorted(used - set(fingerprints)):
-            fingerprints[value] = load_mnist(value).fingerprint
-        return {
-            run: asdict(self.identity) | {"data": {name: fingerprints[value] for name, value in data.items()}}
-            for run, data in named.items()
-        }
+        named = {name: parameters.get(name, self.defaults[name]) for name in DATA if name in self.defaults}
+        data = {name: fingerprint(value) for name, value in named.items() if value != "same"}
+        return {"notebook": self.notebook} | asdict(self.identity) | {"data": data}
+
+
+def fingerprints() -> Callable[[str], str]:
+    """Return a function that loads a data set by its name, once, and returns its fingerprint."""
+    return functools.cache(lambda name: load_mnist(name).fingerprint)
 
 
 def find_notebook(name: str | Path) -> Path:
     """Return the path of a notebook that is named by its path or, for the tutorial's, by its stem."""
-    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
     path = known.get(str(name), Path(name))
     if not path.is_file():
         raise ParameterError(f"There is no notebook {str(name)!r}{nearest(str(name), known)}.")
@@ -131,7 +127,9 @@ def make_plan(notebook: str | Path, grid: Mapping[str, Iterable], entries: Itera
     for cell in content.cells:
         if cell.cell_type == "code":
             cell.outputs = []  # made anew, so they need not travel
-    return Plan(nbformat.writes(content), of_notebook(content, path.parent), runs, defaults)
+    place = path.resolve()
+    place = path.stem if place.parent == NOTEBOOKS else str(place)
+    return Plan(place, nbformat.writes(content), of_notebook(content, path.parent), runs, defaults)
 
 
 def parse_value(name: str, value):

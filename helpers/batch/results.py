@@ -1,7 +1,7 @@
-"""What executed notebooks hold: read one by one, all of a folder as a table, and a sweep as a figure."""
+"""What executed notebooks hold: read one by one, and all of a folder as a table."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ from helpers.batch.places import inside, is_local, list_folder, make_folder
 from helpers.errors import ParameterError, StorageError, nearest, say, short
 from helpers.folders import clear_errors
 from helpers.parameters import PARAMETERS
-from helpers.record import as_text, record_in
+from helpers.record import as_text, is_value, record_in
 
 if TYPE_CHECKING:  # executing notebooks does without them, and they take a while to load
     import pandas as pd
-    from matplotlib.figure import Figure
+
+CHOSEN_BY = "validation_accuracy"
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,12 @@ def read_executed(text: str) -> Executed:
         if not problem and about and not about["end_time"]:
             problem = "it was interrupted"
         parameters, record = about.get("parameters", {}), record_in(notebook)
+        if any(isinstance(value, list) for value in parameters.values()):
+            raise TypeError("a parameter is a list")
         for value in [*parameters.values(), *record.values()]:
-            if not isinstance(value, (bool, int, float, str, type(None))):
+            if not is_value(value) and value is not None:
                 raise TypeError(f"{value!r} is neither a number nor a text")
-        origin = {name: ours[name] for name in ("code", "versions", "data") if name in ours}
+        origin = {name: ours[name] for name in ("notebook", "code", "versions", "data") if name in ours}
         return Executed(parameters, record, origin, problem, about.get("duration"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Executed({}, {}, None, short(f"damaged file ({type(error).__name__}: {error})"))
@@ -91,7 +94,7 @@ def collect(folder: str | Path) -> "tuple[pd.DataFrame, dict[str, str]]":
     Returns:
         A table with a row for each finished run, sorted by its parameters: first a column for each
         parameter that was given, then one for each value of the ``record``; and a dict of the
-        notebooks that are not in it: name → reason in one line.
+        notebooks that are not in it: name → reason in one line. A curve is a text: its list as JSON.
     """
     return tabulate(read_folder(folder))
 
@@ -100,15 +103,15 @@ def tabulate(found: Mapping[str, Executed]) -> "tuple[pd.DataFrame, dict[str, st
     """Make the table of `collect` from what `read_folder` returns."""
     import pandas as pd
 
-    rows, left_out, names = {}, {}, []
-    for name, executed in found.items():
-        if executed.problem or not executed.record:
-            left_out[name] = executed.problem or "it has no record"
-        else:
-            rows[name] = executed.record | executed.parameters
-            names += [parameter for parameter in executed.parameters if parameter not in names]
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+    rows = {name: run for name, run in found.items() if run.record and not run.problem}
+    names = list(dict.fromkeys(name for run in rows.values() for name in run.parameters))
+    table = pd.DataFrame.from_dict(
+        {name: run.record | run.parameters for name, run in rows.items()}, orient="index"
+    ).rename_axis("run")
+    for column in table.columns[table.map(lambda value: isinstance(value, list)).any()]:
+        table[column] = table[column].map(json.dumps)  # a curve
     table = table[names + [column for column in table if column not in names]]
+    left_out = {name: run.problem or "it has no record" for name, run in found.items() if name not in rows}
     return table.sort_values([*names, "run"] if names else "run"), left_out
 
 
@@ -132,94 +135,88 @@ def choose_metric(table: "pd.DataFrame", metric: str | None = None) -> str:
     numbers = [name for name in table.select_dtypes("number").dropna(axis=1, how="all")]
     numbers = [name for name in numbers if name not in PARAMETERS]
     accuracies = [name for name in numbers if "accuracy" in name and "test" not in name]
-    wanted = [metric] if metric else ["validation_accuracy", *accuracies]
+    wanted = [metric] if metric else [CHOSEN_BY, *accuracies]
     for name in wanted:
         if name in numbers:
             return name
-    raise ParameterError(
-        f"The records hold no number {wanted[0]!r}{nearest(wanted[0], numbers)}; "
-        f"they hold {', '.join(numbers) or 'none at all'}; name one with --metric."
+    raise no_metric(wanted[0], numbers)
+
+
+def no_metric(metric: str, names: Iterable[str]) -> ParameterError:
+    """Return the error for a metric that is not among these names of a record."""
+    return ParameterError(
+        f"The records hold no number {metric!r}{nearest(metric, names)}; "
+        f"they hold {', '.join(names) or 'none at all'}; name one with --metric."
     )
 
 
-def draw_sweep(table: "pd.DataFrame", metric: str, parameters: Sequence[str]) -> "Figure":
-    """Draw what a sweep measured: a chart for each swept parameter, every run a point.
+def is_chosen_by(metric: str) -> bool:
+    """Return whether a metric is one by which choices are made: accuracy, but not of test images."""
+    return "accuracy" in metric and "test" not in metric
 
-    Beside the points stand the mean and its 95% interval over the runs that differ in nothing but
-    their seed. Runs that differ in another parameter are apart, with a marker of their own.
+
+def interval(values: Sequence[float], metric: str) -> tuple[float, float, float]:
+    """Return a mean with its 95% interval: (mean, low, high); of a share, within its range."""
+    from helpers.evaluation import mean_interval
+
+    mean, low, high = mean_interval(values)
+    return (mean, max(low, 0), min(high, 1)) if "accuracy" in metric else (mean, low, high)
+
+
+def compare(table: "pd.DataFrame", metric: str) -> "pd.DataFrame":
+    """Compare settings with the best of them, seed by seed.
+
+    Settings are the values of the swept parameters. The best is that with the highest mean on
+    validation images; by another metric nothing is chosen, and all are compared with the first.
 
     Args:
         table: as `collect` returns it.
-        metric: the column to draw.
-        parameters: the columns that differ between the runs, seeds aside; may be empty.
-    """
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    from helpers.evaluation import mean_interval
-    from helpers.plots import BLUE, GRAY, GREEN, ORANGE, PURPLE
-
-    factor, unit = (100, " (%)") if "accuracy" in metric else (1, "")
-    table = table.dropna(subset=[metric]).copy()
-    for parameter in parameters:
-        if table[parameter].isna().any():  # some runs were not given it
-            table[parameter] = table[parameter].map(lambda value: "default" if value != value else str(value))
-    panels = list(parameters) or [None]
-    figure, axes = plt.subplots(len(panels), 1, figsize=(7.2, 3.4 * len(panels)), squeeze=False, sharey="col")
-    for axis, parameter in zip(axes[:, 0], panels):
-        others = [name for name in parameters if name != parameter]
-        series = list(table.groupby(others)) if others else [((), table)]
-        places = sorted(table[parameter].unique()) if parameter else [None]
-        width = 0.7 / len(series)
-        for number, (values, runs) in enumerate(series):
-            color = (BLUE, ORANGE, GREEN, PURPLE, GRAY)[number % 5]
-            marker = "osD^v"[number % 5]
-            label = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in zip(others, values))
-            for place, value in enumerate(places):
-                found = runs if parameter is None else runs[runs[parameter] == value]
-                if found.empty:
-                    continue
-                x = place + width * (number - (len(series) - 1) / 2)
-                measured = factor * found[metric].to_numpy(dtype=float)
-                mean, low, high = mean_interval(measured)
-                if factor == 100:  # a share; with few runs Student's interval may leave its range
-                    low, high = np.clip((low, high), 0, 100)
-                axis.plot(np.full(len(measured), x - width / 6), measured, ".", color=color, alpha=0.6)
-                reach = None if np.isnan(low) else [[mean - low], [high - mean]]
-                at = x + width / 6
-                axis.errorbar(at, mean, yerr=reach, fmt=marker, color=color, capsize=4, label=label)
-                label = None  # one entry in the legend for each series
-        axis.set_xticks(range(len(places)), ["" if value is None else value for value in places])
-        axis.set(xlim=(-0.6, len(places) - 0.4), ylabel=metric.replace("_", " ") + unit)
-        axis.set_xlabel(parameter.replace("_", " ") if parameter else "all runs")
-        if others:
-            axis.legend(frameon=False, fontsize=9)
-    title = (
-        f"{_title(table, metric, list(parameters), factor)}\n(dots: runs; beside them: mean and 95% interval)"
-    )
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    return figure
-
-
-def _title(table, metric, parameters, factor):
-    """Say what a figure shows; only of validation images, by which choices are made, what is highest."""
-    name, unit = metric.replace("_", " "), "%" if factor == 100 else ""
-    if not parameters:
-        return f"Mean {name}: {factor * table[metric].mean():.4g}{unit}"
-    means = factor * table.groupby(parameters)[metric].mean()
-    if "accuracy" not in metric or "test" in metric:
-        return f"Mean {name}: from {means.min():.4g}{unit} to {means.max():.4g}{unit}"
-    best = means.idxmax() if len(parameters) > 1 else [means.idxmax()]
-    place = ", ".join(f"{parameter.replace('_', ' ')} {value}" for parameter, value in zip(parameters, best))
-    return f"Highest mean {name}: {means.max():.4g}{unit}, at {place}"
-
-
-def write_collected(folder: str | Path, output: str | Path, metric: str | None = None) -> list[Path]:
-    """Write a folder's table as CSV, as Parquet if a library for it is there, and its figure.
+        metric: the column to compare.
 
     Returns:
-        The paths that were written.
+        A row for each of the other settings that has at least two seeds in common with the best:
+        the swept parameters, ``than`` (the best, in words), ``difference`` (the mean of the
+        differences to it), its 95% interval ``low`` to ``high``, and ``seeds``, how many.
     """
+    import pandas as pd
+
+    from helpers.evaluation import mean_interval
+
+    names = swept(table)
+    if not names or "seed" not in table:
+        return pd.DataFrame()
+    by_seed = table.pivot_table(metric, "seed", names, sort=False)
+    best = by_seed.mean().idxmax() if is_chosen_by(metric) else by_seed.columns[0]
+    rows = []
+    for settings in by_seed.columns.drop(best):
+        differences = (by_seed[settings] - by_seed[best]).dropna()
+        if len(differences) > 1:
+            mean, low, high = mean_interval(differences)
+            about = {"difference": mean, "low": low, "high": high, "seeds": len(differences)}
+            rows.append(named(names, settings) | {"than": in_words(named(names, best))} | about)
+    return pd.DataFrame(rows)
+
+
+def named(names, settings):
+    return dict(zip(names, settings if len(names) > 1 else [settings]))
+
+
+def in_words(settings: Mapping) -> str:
+    """Return settings as people read them."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+
+
+def write_collected(
+    folder: str | Path, output: str | Path, metric: str | None = None
+) -> "tuple[list[Path], pd.DataFrame]":
+    """Write a folder's table as CSV, as Parquet if a library for it is there, and its figures.
+
+    Returns:
+        The paths that were written, and what `compare` returns.
+    """
+    import pandas as pd
+
+    from helpers.batch.charts import draw_heat_map, draw_sweep
     from helpers.plots import use_style
 
     found = read_folder(folder)
@@ -236,18 +233,24 @@ def write_collected(folder: str | Path, output: str | Path, metric: str | None =
     if len({json.dumps([origin.get("code"), origin.get("versions")]) for origin in origins}) > 1:
         say("Careful: these runs were made by different notebooks, or versions of the code or of libraries.")
     make_folder(output)
-    paths = [Path(output, f"collected.{ending}") for ending in ("csv", "parquet", "png")]
+    names = ("collected.csv", "collected.parquet", "collected.png", "heat_map.png")
+    csv, parquet, chart, heat_map = paths = [Path(output, name) for name in names]
     with clear_errors(output):
-        table.to_csv(paths[0])
+        table.to_csv(csv)
         try:
-            table.to_parquet(paths[1])
+            table.to_parquet(parquet)
         except (ImportError, ValueError, TypeError):  # no pyarrow, or columns of mixed types
-            del paths[1]
+            paths.remove(parquet)
         try:
             metric = choose_metric(table, metric)
         except ParameterError as error:
             say(f"No figure: {error}")
-            return paths[:-1]
+            return paths[:-2], pd.DataFrame()
         use_style()
-        draw_sweep(table, metric, swept(table)).savefig(paths[-1], dpi=144)
-    return paths
+        draw_sweep(table, metric, swept(table)).savefig(chart, dpi=144)
+        numbers = list(table[swept(table)].select_dtypes("number"))
+        if len(numbers) == 2:
+            draw_heat_map(table, metric, numbers).savefig(heat_map, dpi=144)
+        else:
+            paths.remove(heat_map)
+    return paths, compare(table, metric)

@@ -3,13 +3,16 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import json
 import logging
+import math
 import os
 import sys
 import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +21,7 @@ import papermill
 from tqdm import tqdm
 
 from helpers.batch.places import inside, is_local, make_folder, write
-from helpers.batch.plans import find_notebook, inspect, make_plan
+from helpers.batch.plans import find_notebook, fingerprints, inspect, make_plan
 from helpers.batch.results import Executed, print_record, read_executed
 from helpers.errors import ParameterError, TutorialError, short
 from helpers.parameters import check_names
@@ -38,18 +41,23 @@ class Task:
     output: str
 
 
-def execute(source: str, parameters: dict, progress_bar: bool | dict = False) -> str:
+def execute(
+    source: str, parameters: dict, progress_bar: bool | dict = False, limit: float | None = None
+) -> str:
     """Execute a notebook with papermill in a new kernel.
 
     Args:
         source: the notebook as JSON text.
         parameters: name → value.
         progress_bar: papermill's, in cells.
+        limit: the minutes after which it is stopped, and has failed; None for no limit.
 
     Returns:
         The executed notebook as JSON text. If it failed, it is there as far as it got, and
         ``metadata.tutorial.error`` says in one line why.
     """
+    end = time.monotonic() + 60 * limit if limit else math.inf
+    left = {"timeout_func": lambda cell: max(0.1, end + 0.1 - time.monotonic())} if limit else {}
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "output.ipynb")
         error = None
@@ -60,11 +68,14 @@ def execute(source: str, parameters: dict, progress_bar: bool | dict = False) ->
                 parameters,
                 progress_bar=progress_bar,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its warnings break the bar
+                **left,  # nbclient's: seconds for each cell
             )
         except papermill.PapermillExecutionError as failure:
             error = f"{failure.ename}: {failure.evalue}"
         except Exception as failure:  # such as a kernel that was killed
             error = f"{type(failure).__name__}: {failure}"
+            if time.monotonic() > end:
+                error = f"it was stopped at its limit of {limit:g} minutes"
         try:
             text = nbformat.writes(nbformat.read(output, as_version=4))
         except (OSError, ValueError):  # not written, or only in part
@@ -72,7 +83,13 @@ def execute(source: str, parameters: dict, progress_bar: bool | dict = False) ->
     return _note(text, error=short(error)) if error else text
 
 
-def run(names: Sequence, folder: str | Path, parameters: Mapping, workers: int | None = None) -> int:
+def run(
+    names: Sequence,
+    folder: str | Path,
+    parameters: Mapping,
+    workers: int | None = None,
+    limit: float | None = None,
+) -> int:
     """Execute notebooks side by side into a folder; print the result of each as it comes.
 
     Args:
@@ -81,62 +98,72 @@ def run(names: Sequence, folder: str | Path, parameters: Mapping, workers: int |
         folder: the folder of the executed notebooks: a path or whatever else papermill writes to.
         parameters: name → value.
         workers: how many at a time; None fits them to cores and memory.
+        limit: the minutes that each may take; None for no limit.
 
     Returns:
         How many failed.
 
     Raises:
-        ParameterError, DataError: as `make_plan` and `Plan.origins`, before anything is executed.
+        ParameterError, DataError: as `make_plan` and `Plan.origin`, before anything is executed.
         StorageError: the folder cannot be written to.
     """
     paths = [find_notebook(name) for name in names]
     if not paths:
         raise ParameterError("There is no notebook to run.")
-    outputs = {path: inside(folder, path.name) for path in paths}
-    if len(set(outputs.values())) < len(paths):
+    if len({path.name for path in paths}) < len(paths):
         raise ParameterError("Two of the notebooks have the same name; run them into different folders.")
-    for path, output in outputs.items():
-        if is_local(folder) and Path(output).resolve() == path.resolve():
+    for path in paths:
+        if is_local(folder) and Path(folder, path.name).resolve() == path.resolve():
             raise ParameterError(f"{path} would be overwritten by its own result; choose another folder.")
     declared = {path: inspect(path) for path in paths}
     check_names(parameters, dict.fromkeys(name for found in declared.values() for name in found))
-    tasks, fingerprints = {}, {}
+    tasks, fingerprint = {}, fingerprints()
     for path in paths:
-        grid = {name: [parameters[name]] for name in parameters if name in declared[path]}
-        plan = make_plan(path, grid)
+        plan = make_plan(path, {name: [parameters[name]] for name in parameters if name in declared[path]})
         ((name, values),) = plan.runs.items()
-        tasks[path.stem] = Task(plan.source, values, plan.origins(fingerprints)[name], outputs[path])
+        origin = plan.origin(values, fingerprint)
+        tasks[path.stem] = Task(plan.source, values, origin, inside(folder, path.name))
     make_folder(folder)
     failed = 0
-    with contextlib.closing(_all_or_one(tasks, workers)) as results:
+    with contextlib.closing(_all_or_one(tasks, workers, limit)) as results:
         for name, executed in results:
             failed += executed.problem is not None
-            state = (
-                f"failed: {executed.problem}" if executed.problem else f"finished in {executed.seconds:.0f} s"
-            )
+            state = f"finished in {executed.seconds:.0f} s" if not executed.problem else "failed: "
             with tqdm.external_write_mode(sys.stdout):  # the bar on stderr makes room
-                print(f"{name}: {state} -> {tasks[name].output}")
+                print(f"{name}: {state}{executed.problem or ''} -> {tasks[name].output}")
                 print_record(executed.record)
                 sys.stdout.flush()
     return failed
 
 
-def _all_or_one(tasks, workers):
+def _all_or_one(tasks, workers, limit):
+    limited = functools.partial(execute, limit=limit)
     if len(tasks) > 1:
         with connect(None, workers, len(tasks)) as client:
-            yield from run_all(client, tasks)
+            yield from run_all(client, tasks.items(), len(tasks), limited)
         return
     for name, task in tasks.items():  # without a cluster, with its cells as progress
         source = _note(task.source, **task.origin)
-        yield name, _keep(task, execute(source, task.parameters, {"desc": name}))
+        yield name, _keep(task, limited(source, task.parameters, {"desc": name}))
 
 
 def run_all(
-    client, tasks: Mapping[str, Task], execute: Callable = execute, finished: int = 0, failed: int = 0
+    client,
+    tasks: Iterable[tuple[str, Task]],
+    total: int,
+    execute: Callable = execute,
+    finished: int = 0,
+    failed: int = 0,
+    ahead: bool = True,
 ) -> Iterator[tuple[str, Executed]]:
     """Send runs to a cluster, keep what comes back and yield it, with a progress bar.
 
-    ``finished`` and ``failed`` are of earlier runs, for the bar.
+    Args:
+        client: Dask's.
+        tasks: the runs by name. If not ``ahead``, the next is asked for when a worker is free to
+            make it, and what came back before has been yielded.
+        total, finished, failed: of all runs, these and earlier ones, for the bar.
+        execute: executes one run.
 
     Raises:
         StorageError: an output cannot be written.
@@ -144,41 +171,51 @@ def run_all(
     """
     from dask.distributed import as_completed
 
-    # a task of its own: it travels once to each worker, and Dask can make it again if it is lost
-    sources = {text: client.submit(str, text, pure=False) for text in {t.source for t in tasks.values()}}
+    tasks, sources, running = iter(tasks), {}, {}
     once = uuid.uuid4().hex  # another sweep on the same scheduler has other keys
-    futures = {
-        client.submit(_work, sources[t.source], t.parameters, t.origin, execute, key=f"{name}-{once}"): name
-        for name, t in tasks.items()
-    }
+    completed = as_completed(loop=client.loop)
+
+    def send():
+        while ahead or len(running) < max(1, sum(client.nthreads().values())):
+            name, task = next(tasks, (None, None))
+            if task is None:
+                return
+            if task.source not in sources:  # a task of its own: it travels once to each worker,
+                sources[task.source] = client.submit(str, task.source, pure=False)  # also if it is lost
+            given = sources[task.source], task.parameters, task.origin, execute
+            future = client.submit(_work, *given, key=f"{name}-{once}")
+            running[future.key] = name, task
+            completed.add(future)
 
     def state():
-        running = min(len(futures), sum(client.nthreads().values()))
-        return f"{finished} of {bar.total} finished, {running} running, {failed} failed"
+        busy = min(len(running), sum(client.nthreads().values()))
+        return f"{finished} of {total} finished, {busy} running, {failed} failed"
 
     with tqdm(
-        total=finished + failed + len(tasks),
+        total=total,
         initial=finished + failed,
         file=sys.stderr,
         bar_format="|{bar:16}| {desc}, {elapsed}, {remaining} left",
     ) as bar:
-        bar.set_description_str(state())
         try:
-            for future in as_completed(list(futures), loop=client.loop):
-                name = futures.pop(future)
+            send()
+            bar.set_description_str(state())
+            for future in completed:
+                name, task = running.pop(future.key)
                 if future.status == "error":  # not the notebook but its worker failed
                     error = future.exception()
                     told = short(f"{type(error).__name__}: {error}")
-                    text = _note(tasks[name].source, **tasks[name].origin, error=told)
+                    text = _note(task.source, **task.origin, error=told)
                 else:
                     text = future.result()
-                executed = _keep(tasks[name], text)
+                executed = _keep(task, text)
                 del future  # frees its result on the cluster
                 failed += executed.problem is not None
                 finished += executed.problem is None
                 bar.set_description_str(state(), refresh=False)
                 bar.update()
                 yield name, executed
+                send()
         except (OSError, asyncio.CancelledError, concurrent.futures.CancelledError):
             raise TutorialError("The Dask scheduler was lost; start the sweep again to continue.") from None
 

@@ -1,53 +1,31 @@
 """Sweeps: many runs of a notebook, of which those that a folder does not hold yet are made."""
 
 import contextlib
+import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from papermill.iorw import papermill_io
 
 from helpers.batch.places import inside, is_local, make_folder, write
-from helpers.batch.plans import Plan
+from helpers.batch.plans import Plan, fingerprints
 from helpers.batch.results import Executed, read_folder
 from helpers.batch.running import Task, at_a_time, connect, execute, run_all
 from helpers.errors import StorageError, say
 from helpers.folders import locked
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """What a sweep has to do: the runs to make and why, those that failed before and why, and the
-    finished ones that other code, versions or data made: name → text, and for the last → `Executed`."""
-
-    reasons: dict[str, str]
-    failed: dict[str, str]
-    outdated: dict[str, Executed]
-    seconds: list[float]  # of the runs that are there
-
-
-def look(plan: Plan, origins: Mapping[str, dict], folder: str | Path, retry: bool = False) -> Outlook:
-    """Compare a plan with what a folder holds."""
-    there = is_local(folder) is False or Path(folder).is_dir()
-    found = {name: run for name, run in (read_folder(folder) if there else {}).items() if name in plan.runs}
-    reasons, failed, outdated = {}, {}, {}
-    for name in plan.runs:
-        if name not in found:
-            reasons[name] = "new"
-        elif found[name].origin is None:
-            reasons[name] = found[name].problem
-        elif changed := _changed(found[name].origin, origins[name]):
-            reasons[name] = changed
-            if found[name].problem is None:
-                outdated[name] = found[name]
-        elif found[name].problem is not None and retry:
-            reasons[name] = f"failed before: {found[name].problem}"
-        elif found[name].problem is not None:
-            failed[name] = found[name].problem
-    seconds = [run.seconds for run in found.values() if run.seconds and run.problem is None]
-    return Outlook(reasons, failed, outdated, seconds)
+def why(found: Executed | None, origin: Mapping, retry: bool = False) -> str:
+    """Say why a run has to be made, given what a folder holds of it, or return nothing: it is done."""
+    if found is None:
+        return "new"
+    if found.origin is None:
+        return found.problem
+    changed = _changed(found.origin, origin)
+    return changed or (f"failed before: {found.problem}" if found.problem and retry else "")
 
 
 def _changed(old, new):
@@ -70,6 +48,8 @@ def sweep(
     workers: int | None = None,
     retry: bool = False,
     execute: Callable = execute,
+    limit: float | None = None,
+    search=None,
 ) -> dict[str, str]:
     """Make all runs of a plan that a folder does not hold yet, in parallel, with a progress bar.
 
@@ -85,6 +65,8 @@ def sweep(
         workers: how many processes to start on this machine; None fits them to cores and memory.
         retry: repeat failed runs.
         execute: the function that executes one run, for tests.
+        limit: the minutes after which a run is stopped, and has failed; None for no limit.
+        search: a `Search`, which draws other runs than the plan's; None for a plain sweep.
 
     Returns:
         The failed runs: name → reason in one line.
@@ -94,41 +76,75 @@ def sweep(
         StorageError: the folder cannot be written to, or another sweep uses it.
         TutorialError: the scheduler cannot be reached, or was lost.
     """
-    origins = plan.origins()
+    fingerprint = fingerprints()
+    origins = {name: plan.origin(parameters, fingerprint) for name, parameters in plan.runs.items()}
     make_folder(folder)
-    with _only_sweep(folder):
-        outlook = look(plan, origins, folder, retry)
-        _archive(outlook.outdated, folder)
-        for name, reason in outlook.reasons.items():
+    done = {}  # name → Executed, and None while the run is being made
+
+    def finish(name, executed):
+        done[name] = executed
+        if search:
+            search.tell(name, executed)
+
+    def missing():  # a search draws its next run here, once a worker is free
+        found, kept = read_folder(folder), 0
+        for name, parameters in search.draw(folder, origins) if search else plan.runs.items():
+            origin = plan.origin(parameters, fingerprint)
+            reason = why(found.get(name), origin, retry)
+            if name in done or not reason:
+                executed = done.get(name, found.get(name))
+                if executed:
+                    finish(name, executed)
+                continue
             if reason != "new" and not reason.startswith("failed before"):
                 say(f"{name}: {reason}; it runs again.")
-        failed = dict(outlook.failed)
-        tasks = {
-            name: Task(plan.source, plan.runs[name], origins[name], inside(folder, f"{name}.ipynb"))
-            for name in outlook.reasons
-        }
-        if tasks:
-            finished = len(plan.runs) - len(tasks) - len(failed)
-            with connect(scheduler, workers, len(tasks)) as client:
-                for name, executed in run_all(client, tasks, execute, finished, len(failed)):
-                    if executed.problem is not None:
-                        failed[name] = executed.problem
-    return {name: failed[name] for name in plan.runs if name in failed}
+            if is_kept(found.get(name)):
+                _archive(name, found[name], folder)
+                kept += 1
+            done[name] = None
+            yield name, Task(plan.source, parameters, origin, inside(folder, f"{name}.ipynb"))
+        if kept:
+            say(f"{kept} finished runs of other code or data are kept in {inside(folder, 'archive')}.")
+
+    with _only_sweep(folder):
+        tasks = missing() if search else iter(list(missing()))
+        first = list(itertools.islice(tasks, 1))
+        if first:
+            total = search.trials if search else len(plan.runs)
+            failed = sum(bool(run and run.problem) for run in done.values())
+            finished = sum(run is not None for run in done.values()) - failed
+            execute = functools.partial(execute, limit=limit) if limit else execute
+            with connect(scheduler, workers, total - finished - failed) as client:
+                waiting = itertools.chain(first, tasks)
+                for name, executed in run_all(
+                    client, waiting, total, execute, finished, failed, ahead=not search
+                ):
+                    finish(name, executed)
+    return {name: run.problem for name, run in done.items() if run.problem}
 
 
 def describe(
     plan: Plan, folder: str | Path, workers: int | None = None, retry: bool = False
 ) -> Iterator[str]:
     """Yield in lines what a sweep would run, why, and about how long it takes on this machine."""
-    outlook = look(plan, plan.origins(), folder, retry)
-    count = len(outlook.reasons)
-    finished = len(plan.runs) - count - len(outlook.failed)
-    yield f"{len(plan.runs)} runs: {finished} finished, {len(outlook.failed)} failed, {count} to run."
-    for name, reason in outlook.reasons.items():
-        kept = "; what is there moves to archive/" if name in outlook.outdated else ""
-        yield f"  {name}: {reason}{kept}"
-    if count and outlook.seconds:
-        mean, beside = sum(outlook.seconds) / len(outlook.seconds), at_a_time(workers, count)
+    fingerprint = fingerprints()
+    there = not is_local(folder) or Path(folder).is_dir()
+    found = {name: run for name, run in (read_folder(folder) if there else {}).items() if name in plan.runs}
+    reasons = {
+        name: why(found.get(name), plan.origin(parameters, fingerprint), retry)
+        for name, parameters in plan.runs.items()
+    }
+    count = sum(map(bool, reasons.values()))
+    failed = sum(bool(run.problem) for name, run in found.items() if not reasons[name])
+    finished = len(plan.runs) - count - failed
+    yield f"{len(plan.runs)} runs: {finished} finished, {failed} failed, {count} to run."
+    for name, reason in reasons.items():
+        if reason:
+            kept = "; what is there moves to archive/" if is_kept(found.get(name)) else ""
+            yield f"  {name}: {reason}{kept}"
+    seconds = [run.seconds for run in found.values() if run.seconds and run.problem is None]
+    if count and seconds:
+        mean, beside = sum(seconds) / len(seconds), at_a_time(workers, count)
         total = mean * -(-count // beside)
         time = f"{total:.0f} seconds" if total < 120 else f"{total / 60:.0f} minutes"
         yield f"About {time}: a run took {mean:.0f} s, and {beside} run at a time on this machine."
@@ -136,20 +152,22 @@ def describe(
         yield "How long that takes is not known: no run in this folder is finished."
 
 
-def _archive(outdated, folder):
-    """Move finished runs out of the way, into a folder named by a hash of what decided them."""
-    for name, executed in outdated.items():
-        text = papermill_io.read(inside(folder, f"{name}.ipynb"))
-        hashes = [hashlib.sha256(part.encode()).hexdigest() for part in (json.dumps(executed.origin), text)]
-        place = inside(folder, f"archive/{hashes[0][:12]}")
-        if is_local(folder):
-            make_folder(place)
-        # Its content is in its name, so that nothing is overwritten.
-        write(text, inside(place, f"{name}_{hashes[1][:8]}.ipynb"))
-        if is_local(folder):
-            Path(folder, f"{name}.ipynb").unlink()
-    if outdated:
-        say(f"{len(outdated)} finished runs of other code or data are kept in {inside(folder, 'archive')}.")
+def is_kept(found: Executed | None) -> bool:
+    """Return whether a run that is made anew is one that was finished, and moves to the archive."""
+    return found is not None and found.problem is None
+
+
+def _archive(name, executed, folder):
+    """Move a finished run out of the way, into a folder named by a hash of what decided it."""
+    text = papermill_io.read(inside(folder, f"{name}.ipynb"))
+    hashes = [hashlib.sha256(part.encode()).hexdigest() for part in (json.dumps(executed.origin), text)]
+    place = inside(folder, f"archive/{hashes[0][:12]}")
+    if is_local(folder):
+        make_folder(place)
+    # Its content is in its name, so that nothing is overwritten.
+    write(text, inside(place, f"{name}_{hashes[1][:8]}.ipynb"))
+    if is_local(folder):
+        Path(folder, f"{name}.ipynb").unlink()
 
 
 @contextlib.contextmanager
@@ -163,6 +181,7 @@ def _only_sweep(folder):
         yield
         return
     with locked(Path(folder, ".sweep.lock"), busy=refuse):
-        for abandoned in Path(folder).glob("*.ipynb.*.partial"):
-            abandoned.unlink(missing_ok=True)
+        for abandoned in ("*.ipynb.*.partial", "study.log.lock*"):
+            for path in Path(folder).glob(abandoned):
+                path.unlink(missing_ok=True)
         yield
