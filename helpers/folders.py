@@ -29,8 +29,10 @@ def make_folder(folder: str | Path, otherwise: str = "choose another folder") ->
     """Make a folder and see that it can be used, before any work is done for it.
 
     Raises:
-        StorageError: it cannot be made or written to; as in `clear_errors`.
+        StorageError: it cannot be made or written to, as in `clear_errors`; or it is an address.
     """
+    if "://" in str(folder):
+        raise StorageError(f"{folder} is an address; give a folder of this machine, and copy it there later.")
     with clear_errors(folder, otherwise=otherwise):
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

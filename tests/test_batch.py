@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from papermill.iorw import papermill_io
 
 from helpers import batch
 from helpers.batch import plans, results, running, sweeping
@@ -193,8 +192,14 @@ def test_a_kernel_that_dies_is_a_failure_with_its_partial_notebook(notebook):
         (["sweep", "{notebook}", "out", "-f", "list.yml"], "write `grid` as a mapping from names to lists"),
         (["sweep", "{notebook}", "out", "-f", "none_at_all.yml"], "There is nothing to run"),
         (["sweep", "{notebook}", "out", "-p", "seed", "0", "-p", "seed", "1"], "`seed` is given twice"),
-        (["sweep", "{notebook}", "s4://bucket/x"], "s4://bucket/x is an address of a kind that papermill"),
-        (["run", "{notebook}", "s4://bucket/x"], "s4://bucket/x is an address of a kind that papermill"),
+        (
+            ["sweep", "{notebook}", "s3://bucket/x"],
+            "s3://bucket/x is an address; give a folder",
+        ),
+        (
+            ["run", "{notebook}", "s3://bucket/x"],
+            "s3://bucket/x is an address; give a folder",
+        ),
         (["run", "bad.yml", "out"], "ParameterError: bad.yml cannot be read as a notebook"),
         (["run", "{notebook}", "."], "would be overwritten by its own result; choose another folder."),
         (["run", "{notebook}", "{notebook}", "out"], "Two of the notebooks have the same name"),
@@ -546,37 +551,6 @@ def test_an_error_outside_the_notebook_is_a_failure_of_that_run_only(notebook, t
     assert list(failed.values()) == ["MemoryError: no room"]
     assert results.read_folder(tmp_path)[list(failed)[0]].problem == "MemoryError: no room"
     assert batch.sweep(plan, tmp_path, cluster[0], execute=broken) == failed, "kept, and not repeated"
-
-
-class Memory:
-    """A place that papermill reads and writes and that is no folder, like an object store."""
-
-    def __init__(self):
-        self.files = {}
-
-    def read(self, path):
-        return self.files[path]
-
-    def write(self, text, path):
-        self.files[path] = text
-
-    def listdir(self, path):  # without its scheme, as Google's gives it
-        return [name.removeprefix("memory://") for name in self.files if name.startswith(path)]
-
-
-def test_output_may_be_whatever_papermill_writes_to(notebook, cluster, log, monkeypatch, tmp_path, capsys):
-    memory = Memory()
-    monkeypatch.setattr(papermill_io, "_handlers", [("memory://", memory), *papermill_io._handlers])
-    grid = {"seed": [0, 1], "epochs": [1], "learning_rate": [0.1]}
-    for _ in range(2):
-        batch_stub.fake_sweep(notebook, grid, "memory://bucket/sweep", cluster[0])
-    assert len(batch_stub.logged()) == 2
-    assert all(name.startswith("memory://bucket/sweep/small_") for name in memory.files)
-    assert len(results.collect("memory://bucket/sweep")[0]) == 2
-    assert main(["collect", "memory://bucket/sweep"]) == 2
-    assert "--output" in capsys.readouterr().err
-    assert main(["collect", "memory://bucket/sweep", "--output", str(tmp_path)]) == 0
-    assert (tmp_path / "collected.csv").exists()
 
 
 def test_full_disk_stops_the_sweep_with_one_sentence_and_keeps_the_rest(

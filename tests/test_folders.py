@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from helpers import folders
-from helpers.batch.places import inside, is_local
 from helpers.errors import StorageError
 from helpers.folders import make_folder, runs_folder, write
 
@@ -24,11 +23,11 @@ def test_runs_folder(monkeypatch, tmp_path):
     assert runs_folder() == tmp_path / "runs", "installed without the project's folder"
 
 
-def test_addresses_are_told_from_folders(tmp_path):
-    assert is_local("runs/a") and is_local(tmp_path) and is_local("C:" + "\\runs")
-    assert not is_local("s3://bucket/runs")
-    assert inside("runs", "a.ipynb") == str(Path("runs", "a.ipynb"))
-    assert inside("s3://bucket/runs/", "a.ipynb") == "s3://bucket/runs/a.ipynb"
+def test_an_address_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match="s3://bucket/runs is an address; give a folder of this machine"):
+        make_folder("s3://bucket/runs")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from pathlib import Path
 import yaml
 
 import helpers.batch
-from helpers.batch.places import is_local
 from helpers.batch.plans import NOTEBOOKS, make_plan
 from helpers.batch.results import CHOSEN_BY, write_collected
 from helpers.batch.running import run
@@ -107,8 +106,6 @@ def _confirm_command(options):
 
 
 def _collect_command(options):
-    if not options.output and not is_local(options.folder):
-        raise ParameterError(f"{options.folder} is no local folder; say with --output where the table goes.")
     paths, differences = write_collected(options.folder, options.output or options.folder, options.metric)
     print(*paths, sep="\n")
     if not differences.empty:

@@ -1,16 +1,14 @@
 """What executed notebooks hold: read one by one, and all of a folder as a table."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from papermill.iorw import papermill_io
-
-from helpers.batch.places import inside, is_local, list_folder, make_folder
 from helpers.errors import ParameterError, StorageError, nearest, say, short
-from helpers.folders import clear_errors
+from helpers.folders import clear_errors, make_folder
 from helpers.parameters import PARAMETERS
 from helpers.record import as_text, is_value, record_in
 
@@ -65,16 +63,17 @@ def read_executed(text: str) -> Executed:
 
 def read_folder(folder: str | Path) -> dict[str, Executed]:
     """Read every notebook in a folder: name → `Executed`."""
-    if is_local(folder) and not Path(folder).is_dir():
+    if not Path(folder).is_dir():
         raise StorageError(f"There is no folder {folder}.")
     found = {}
-    for file in list_folder(folder):
-        if file.endswith(".ipynb"):
-            try:
-                executed = read_executed(papermill_io.read(inside(folder, file)))
-            except Exception as error:  # every kind of storage has errors of its own
-                executed = Executed({}, {}, None, short(f"unreadable file ({error})"))
-            found[file.removesuffix(".ipynb")] = executed
+    with clear_errors(folder, "read"):
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".ipynb"))
+    for name in names:
+        try:
+            executed = read_executed(Path(folder, name).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            executed = Executed({}, {}, None, short(f"unreadable file ({error})"))
+        found[name.removesuffix(".ipynb")] = executed
     return found
 
 
@@ -88,8 +87,7 @@ def collect(folder: str | Path) -> "tuple[pd.DataFrame, dict[str, str]]":
     """Read the executed notebooks of a folder into one table.
 
     Args:
-        folder: of a sweep, or of notebooks that papermill executed: a path or whatever else
-            papermill reads.
+        folder: of a sweep, or of notebooks that papermill executed.
 
     Returns:
         A table with a row for each finished run, sorted by its parameters: first a column for each

@@ -20,10 +20,10 @@ import nbformat
 import papermill
 from tqdm import tqdm
 
-from helpers.batch.places import inside, is_local, make_folder, write
 from helpers.batch.plans import find_notebook, fingerprints, inspect, make_plan
 from helpers.batch.results import Executed, print_record, read_executed
 from helpers.errors import ParameterError, TutorialError, short
+from helpers.folders import make_folder, write
 from helpers.parameters import check_names
 
 CONNECTION_SECONDS = 10  # how long to wait for a scheduler
@@ -95,7 +95,7 @@ def run(
     Args:
         names: paths or stems. Each notebook gets those parameters that it declares; each parameter
             must be declared by one of them at least.
-        folder: the folder of the executed notebooks: a path or whatever else papermill writes to.
+        folder: where the executed notebooks go.
         parameters: name → value.
         workers: how many at a time; None fits them to cores and memory.
         limit: the minutes that each may take; None for no limit.
@@ -113,7 +113,7 @@ def run(
     if len({path.name for path in paths}) < len(paths):
         raise ParameterError("Two of the notebooks have the same name; run them into different folders.")
     for path in paths:
-        if is_local(folder) and Path(folder, path.name).resolve() == path.resolve():
+        if Path(folder, path.name).resolve() == path.resolve():
             raise ParameterError(f"{path} would be overwritten by its own result; choose another folder.")
     declared = {path: inspect(path) for path in paths}
     check_names(parameters, dict.fromkeys(name for found in declared.values() for name in found))
@@ -122,7 +122,7 @@ def run(
         plan = make_plan(path, {name: [parameters[name]] for name in parameters if name in declared[path]})
         ((name, values),) = plan.runs.items()
         origin = plan.origin(values, fingerprint)
-        tasks[path.stem] = Task(plan.source, values, origin, inside(folder, path.name))
+        tasks[path.stem] = Task(plan.source, values, origin, str(Path(folder, path.name)))
     make_folder(folder)
     failed = 0
     with contextlib.closing(_all_or_one(tasks, workers, limit)) as results:

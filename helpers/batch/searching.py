@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.batch.places import inside, is_local
 from helpers.batch.plans import Plan, make_plan, parse_value
 from helpers.batch.results import CHOSEN_BY, Executed, interval, no_metric, read_folder
 from helpers.batch.sweeping import sweep
@@ -169,11 +168,9 @@ def search(
     """Make a sweep whose settings are drawn: see `make_search`, and `sweep` for ``options`` and result.
 
     Raises:
-        ParameterError: as `make_search`; or the folder is not of this machine.
+        ParameterError: as `make_search`.
     """
     drawing = make_search(notebook, values, trials, method, metric)
-    if not is_local(folder):
-        raise ParameterError(f"A search keeps its study in a folder of this machine, which {folder} is not.")
     return sweep(drawing.plan, folder, search=drawing, **options)
 
 
@@ -224,7 +221,7 @@ def confirm(
     if any(run.origin["code"] != plans[0].identity.code for run in runs):
         say("Careful: the code has changed since; what is trained now is not what was searched.")
     everything = {name: values for plan in plans for name, values in plan.runs.items()}
-    place = inside(folder, "confirmed")
+    place = Path(folder, "confirmed")
     for name, reason in sweep(dataclasses.replace(plans[0], runs=everything), place, **options).items():
         say(f"{name} failed: {reason}")
     found, rows = read_folder(place), []

@@ -8,14 +8,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from papermill.iorw import papermill_io
-
-from helpers.batch.places import inside, is_local, make_folder, write
 from helpers.batch.plans import Plan, fingerprints
 from helpers.batch.results import Executed, read_folder
 from helpers.batch.running import Task, at_a_time, connect, execute, run_all
 from helpers.errors import StorageError, say
-from helpers.folders import locked
+from helpers.folders import locked, make_folder
 
 
 def why(found: Executed | None, origin: Mapping, retry: bool = False) -> str:
@@ -60,7 +57,7 @@ def sweep(
 
     Args:
         plan: what `make_plan` returns.
-        folder: where the executed notebooks go. Two sweeps at once cannot have the same local one.
+        folder: where the executed notebooks go. Two sweeps at once cannot have the same one.
         scheduler: the address of a Dask scheduler; None starts a cluster on this machine.
         workers: how many processes to start on this machine; None fits them to cores and memory.
         retry: repeat failed runs.
@@ -102,9 +99,9 @@ def sweep(
                 _archive(name, found[name], folder)
                 kept += 1
             done[name] = None
-            yield name, Task(plan.source, parameters, origin, inside(folder, f"{name}.ipynb"))
+            yield name, Task(plan.source, parameters, origin, str(Path(folder, f"{name}.ipynb")))
         if kept:
-            say(f"{kept} finished runs of other code or data are kept in {inside(folder, 'archive')}.")
+            say(f"{kept} finished runs of other code or data are kept in {Path(folder, 'archive')}.")
 
     with _only_sweep(folder):
         tasks = missing() if search else iter(list(missing()))
@@ -128,8 +125,8 @@ def describe(
 ) -> Iterator[str]:
     """Yield in lines what a sweep would run, why, and about how long it takes on this machine."""
     fingerprint = fingerprints()
-    there = not is_local(folder) or Path(folder).is_dir()
-    found = {name: run for name, run in (read_folder(folder) if there else {}).items() if name in plan.runs}
+    there = read_folder(folder) if Path(folder).is_dir() else {}
+    found = {name: run for name, run in there.items() if name in plan.runs}
     reasons = {
         name: why(found.get(name), plan.origin(parameters, fingerprint), retry)
         for name, parameters in plan.runs.items()
@@ -159,27 +156,21 @@ def is_kept(found: Executed | None) -> bool:
 
 def _archive(name, executed, folder):
     """Move a finished run out of the way, into a folder named by a hash of what decided it."""
-    text = papermill_io.read(inside(folder, f"{name}.ipynb"))
-    hashes = [hashlib.sha256(part.encode()).hexdigest() for part in (json.dumps(executed.origin), text)]
-    place = inside(folder, f"archive/{hashes[0][:12]}")
-    if is_local(folder):
-        make_folder(place)
+    path = Path(folder, f"{name}.ipynb")
+    origin, content = json.dumps(executed.origin).encode(), path.read_bytes()
+    place = Path(folder, "archive", hashlib.sha256(origin).hexdigest()[:12])
+    make_folder(place)
     # Its content is in its name, so that nothing is overwritten.
-    write(text, inside(place, f"{name}_{hashes[1][:8]}.ipynb"))
-    if is_local(folder):
-        Path(folder, f"{name}.ipynb").unlink()
+    path.replace(place / f"{name}_{hashlib.sha256(content).hexdigest()[:8]}.ipynb")
 
 
 @contextlib.contextmanager
 def _only_sweep(folder):
-    """Refuse a second sweep into a local folder, and tidy up after one that was killed."""
+    """Refuse a second sweep into a folder, and tidy up after one that was killed."""
 
     def refuse():
         raise StorageError(f"Another sweep is writing to {folder}; wait for it or choose another folder.")
 
-    if not is_local(folder):
-        yield
-        return
     with locked(Path(folder, ".sweep.lock"), busy=refuse):
         for abandoned in ("*.ipynb.*.partial", "study.log.lock*"):
             for path in Path(folder).glob(abandoned):
