@@ -103,7 +103,7 @@ def test_bad_spaces_are_one_sentence_before_anything_starts(
 def test_other_bad_searches_are_refused(notebook):
     with pytest.raises(ParameterError, match="There is no search 'tpo' .did you mean `tpe`"):
         batch.make_search(notebook, {"epochs": "1..3"}, method="tpo")
-    with pytest.raises(ParameterError, match="a folder of this machine, which s3://bucket/x is not"):
+    with pytest.raises(StorageError, match="s3://bucket/x is an address"):
         batch.search(notebook, {"epochs": "1..3"}, "s3://bucket/x")
     assert searching.range_ends("dataset", "../mine.npz") == [], "two dots in a path are no range"
 
