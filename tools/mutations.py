@@ -373,7 +373,7 @@ MUTATIONS = [
     # --- the page to draw on ---
     Mutation(
         "The page's 16-bit weights overflow: scaled to 32,768",
-        "helpers/draw/page.py::_weights",
+        "helpers/draw/page.py::_rounded",
         "1e-30) / 32767",
         "1e-30) / 32768",
         "tests/test_draw.py::test_answers_as_keras_does",
@@ -401,14 +401,14 @@ MUTATIONS = [
     ),
     Mutation(
         "The page divides pixels by 256",
-        "helpers/draw/page.js",
+        "helpers/draw/network.js",
         "state.input[i] = pixels[i] / 255",
         "state.input[i] = pixels[i] / 256",
         "tests/test_draw.py::test_a_gallery_image_is_fed_as_it_is",
     ),
     Mutation(
         "The page swaps row and column",
-        "helpers/draw/page.js",
+        "helpers/draw/inside.js",
         "map ${map + 1}, row ${y + 1}, column ${x + 1}`;\n  byId",
         "map ${map + 1}, row ${x + 1}, column ${y + 1}`;\n  byId",
         "tests/test_draw.py::test_a_pixel_under_the_pointer_is_explained",

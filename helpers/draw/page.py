@@ -1,7 +1,7 @@
 """Build one HTML file that runs a trained reference network where it is opened, to draw digits on.
 
-The file holds everything: the weights as 16-bit numbers, some test images, and the code of
-``pad.js`` and ``page.js``. It loads nothing. Notebook 12 shows it.
+The file holds everything: the weights as 16-bit numbers, what is usual for the network, some test
+images, and all code. It loads nothing. Notebook 12 shows it.
 """
 
 import base64
@@ -19,8 +19,10 @@ from helpers.data import DIGITS, Dataset
 from helpers.errors import TutorialError
 from helpers.evaluation import predict
 from helpers.models import build_reference_model
+from helpers.novelty import KEPT, measure_usual
 
 HERE = Path(__file__).parent
+SCRIPTS = ("pad.js", "network.js", "inside.js", "files.js", "own.js", "page.js")  # in this order
 WEIGHTED = ("conv_1", "conv_2", "dense", "output")  # the layers that have weights
 GALLERY = 10  # test images of each kind in the gallery, ordinary and hard
 
@@ -29,13 +31,15 @@ class PageError(TutorialError):
     """A model cannot be made into a page."""
 
 
-def build_page(model: keras.Model, data: Dataset) -> str:
+def build_page(model: keras.Model, data: Dataset, validation_split: float = 0.1) -> str:
     """Return a page on which the network reads what is drawn.
 
     Args:
         model: a trained reference network (`helpers.models.build_reference_model`) with any number
             of classes and any dropout.
-        data: a `helpers.data.Dataset`: its class names, and test images for the gallery, if it has any.
+        data: the `helpers.data.Dataset` that it was trained on: its class names; test images for the
+            gallery, if it has any; and training images, from which the page knows what is usual.
+        validation_split: the share of the training images that was held out.
 
     Returns:
         The HTML text; the same for the same model and data.
@@ -48,20 +52,25 @@ def build_page(model: keras.Model, data: Dataset) -> str:
     chosen, hard = [], []
     if len(data.x_test) > 0:
         chosen, hard = _choose_images(predict(model, data.x_test), data.y_test)
+    usual = measure_usual(model, data, validation_split)
+    digits = data.class_names == DIGITS
     description = {
         "classes": data.class_names,
+        "what": "digit" if digits else "image",
+        "none": "Not a digit, I think" if digits else "None of these, I think",
+        "usual": 0 if usual is None else len(usual.means),
+        "refused": 1 - KEPT,
         "images": [{"label": int(data.y_test[i]), "hard": bool(h)} for i, h in zip(chosen, hard)],
     }
-    numbers = _weights(model) + data.x_test[chosen].tobytes()
+    numbers = _weights(model) + _usual(usual) + data.x_test[chosen].tobytes()
     parts = {
-        "TITLE": "Draw a digit" if data.class_names == DIGITS else "Draw something to read",
+        "TITLE": "Draw a digit" if digits else "Draw something to read",
         "PAD_STYLE": (HERE / "pad.css").read_text(encoding="utf-8"),
         "FOOTER": f"{model.count_params():,} trained numbers, kept here with 16 bits each. "
         f"Data: {html.escape(data.name)}.",
         "DESCRIPTION": json.dumps(description).replace("<", "\\u003c"),  # no name may end the script
         "NUMBERS": base64.b64encode(numbers).decode(),
-        "PAD_SCRIPT": (HERE / "pad.js").read_text(encoding="utf-8"),
-        "PAGE_SCRIPT": (HERE / "page.js").read_text(encoding="utf-8"),
+        "SCRIPTS": "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
     }
     page = (HERE / "page.html").read_text(encoding="utf-8")
     for name, part in parts.items():
@@ -99,19 +108,39 @@ def _architecture(model):
 
 
 def _weights(model):
-    """Return all scales, then all biases (float32), then all kernels (int16, in Keras's order).
-
-    A kernel is kept as whole numbers from −32,767 to 32,767 with one scale per output, which
-    changes the probabilities less than float16 does.
-    """
+    """Return the numbers of the network's layers."""
     layers = [model.get_layer(name) for name in WEIGHTED]
     kernels = [np.asarray(layer.kernel).reshape(-1, layer.kernel.shape[-1]) for layer in layers]
-    biases = [np.asarray(layer.bias) for layer in layers]
-    scales = [np.maximum(np.abs(kernel).max(axis=0), 1e-30) / 32767 for kernel in kernels]
-    whole = [np.round(kernel / scale).astype("<i2") for kernel, scale in zip(kernels, scales)]
-    return b"".join(array.astype("<f4").tobytes() for array in scales + biases) + b"".join(
-        array.tobytes() for array in whole
-    )
+    return _stored(*zip(*map(_rounded, kernels)), [np.asarray(layer.bias) for layer in layers])
+
+
+def _rounded(kernel):
+    """Return whole numbers from −32,767 to 32,767, and one scale per output.
+
+    They change the probabilities less than float16 does.
+    """
+    scales = np.maximum(np.abs(kernel).max(axis=0), 1e-30) / 32767
+    return np.round(kernel / scales).astype("<i2"), scales
+
+
+def _stored(kernels, scales, biases):
+    """Return layers as bytes: all scales, all biases (float32), then all kernels (in Keras's order)."""
+    arrays = [array.astype("<f4") for array in (*scales, *biases)] + list(kernels)
+    return b"".join(array.tobytes() for array in arrays)
+
+
+def _usual(usual):
+    """Return what is usual as a layer after which plain distances are Mahalanobis distances.
+
+    The inverse covariance is L·Lᵀ, so the squared distance of x and y is that of x·L and y·L.
+    """
+    if usual is None:
+        return b""
+    whole, scales = _rounded(np.linalg.cholesky(usual.inverse))
+    kernel, center = whole * scales, usual.means.mean(axis=0)
+    layer = _stored([whole], [scales], [-center @ kernel])
+    tables = [(usual.means - center) @ kernel, usual.tables]
+    return layer + b"".join(table.astype("<f4").tobytes() for table in tables)
 
 
 def _choose_images(probabilities, labels):
@@ -141,7 +170,7 @@ def show_page(page: str, alt: str, name: str | None = None) -> None:
             ``figures/``.
     """
     frame = (
-        '<iframe sandbox="allow-scripts" style="width: 100%; height: 60rem; border: 0" '
+        '<iframe sandbox="allow-scripts allow-downloads" style="width: 100%; height: 60rem; border: 0" '
         f'title="{html.escape(alt)}" srcdoc="{html.escape(page)}"></iframe>'
     )
     about = {"alt": alt} | ({"name": name} if name else {})
