@@ -99,5 +99,5 @@ def measure_usual(network: keras.Model, data, validation_split: float = 0.1) -> 
 
 
 def _higher_rank(measures, tables):
-    """Return the share of the validation images that are below an image, by the measure where it is higher."""
+    """Return which share of the validation images is below each image, by the measure where that is more."""
     return np.max([np.interp(x, table, STEPS) for x, table in zip(measures, tables)], axis=0)
