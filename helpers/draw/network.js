@@ -8,8 +8,8 @@ const POOLED = 13; // side of the first convolution's maps after pooling
 const MEANS = 32 + 64 + 128; // maps and units: their mean outputs tell what is usual
 const QUANTILES = 1001; // of the validation images
 
-/** Read the numbers that page.py wrote: the network, what is usual for it if known, test images. */
-function readNumbers(base64, classes, knowsUsual) {
+/** Read the numbers that page.py wrote: the network, what is usual for it, other networks, test images. */
+function readNumbers(base64, { classes, usual: usualClasses, others }) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   let offset = 0;
   const take = (Type, count) => {
@@ -21,21 +21,25 @@ function readNumbers(base64, classes, knowsUsual) {
   const takeLayers = (shapes) => {
     const scales = shapes.map(([, outputs]) => take(Float32Array, outputs));
     const biases = shapes.map(([, outputs]) => take(Float32Array, outputs));
-    return shapes.map(([inputs, outputs], layer) => {
+    const taken = shapes.map(([inputs, outputs], layer) => {
       const whole = take(Int16Array, inputs * outputs);
       const kernel = Float32Array.from(whole, (number, i) => number * scales[layer][i % outputs]);
       return { inputs, outputs, kernel, ...packed(kernel, biases[layer], inputs, outputs) };
     });
+    offset = 4 * Math.ceil(offset / 4);
+    return taken;
   };
-  const layers = takeLayers([[9, 32], [288, 64], [1600, 128], [128, classes]]);
-  const usual = knowsUsual && {
+  const reference = [[9, 32], [288, 64], [1600, 128], [128, classes.length]];
+  const layers = takeLayers(reference);
+  const usual = usualClasses && {
     layer: takeLayers([[MEANS, MEANS]])[0],
-    means: Array.from({ length: knowsUsual }, () => take(Float32Array, MEANS)),
+    means: Array.from({ length: usualClasses }, () => take(Float32Array, MEANS)),
     tables: Array.from({ length: 3 }, () => take(Float32Array, QUANTILES)),
   };
+  const otherLayers = others.map(({ shapes }) => takeLayers(shapes ?? reference));
   const images = [];
   while (offset < bytes.length) images.push(take(Uint8Array, SIDE * SIDE));
-  return { layers, usual, images };
+  return { layers, usual, otherLayers, images };
 }
 
 /** Four outputs' weights side by side, so that `multiply` reads memory in order. */
@@ -129,18 +133,21 @@ function softmax(scores) {
 
 const description = JSON.parse(document.getElementById("description").textContent);
 const names = description.classes;
-const { layers, usual, images } = readNumbers(
-  document.getElementById("numbers").textContent, names.length, description.usual);
-const state = { // what the last image went through
+const { layers, usual, otherLayers, images } = readNumbers(
+  document.getElementById("numbers").textContent, description);
+const newState = () => ({ // what an image goes through
   input: new Float32Array(SIDE * SIDE),
   maps: LAYERS.map(({ maps, side }) => new Float32Array(maps * side * side)),
   pooled: [new Float32Array(POOLED * POOLED * 32), new Float32Array(5 * 5 * 64)],
   dense: new Float32Array(128),
   scores: new Float32Array(layers[3].bias.length), // some more than classes
-};
+});
+const state = newState(), otherState = newState();
 
-/** Run the network on 784 pixels from 0 to 255, row by row; return one probability per class. */
-function predict(pixels) {
+/** Run a network on 784 pixels from 0 to 255, row by row; return one probability per class. */
+const predict = (pixels) => predictAsReference(layers, state, pixels);
+
+function predictAsReference(layers, state, pixels) {
   for (let i = 0; i < state.input.length; i++) state.input[i] = pixels[i] / 255;
   convolve(layers[0], state.input, SIDE, 1, state.maps[0]);
   pool(state.maps[0], LAYERS[0].side, 32, state.pooled[0]);
@@ -150,6 +157,20 @@ function predict(pixels) {
   connect(layers[3], state.dense, state.scores, false);
   return softmax(state.scores.subarray(0, names.length));
 }
+
+function predictAsDense(layers, pixels) {
+  let numbers = Float32Array.from(pixels, (pixel) => pixel / 255);
+  layers.forEach((layer, i) => {
+    const target = new Float32Array(layer.bias.length);
+    connect(layer, numbers, target, i < layers.length - 1);
+    numbers = target.subarray(0, layer.outputs);
+  });
+  return softmax(numbers);
+}
+
+/** What the other networks answer: for each, one probability per class. */
+const predictOthers = (pixels) => otherLayers.map((layers, i) => description.others[i].shapes
+  ? predictAsDense(layers, pixels) : predictAsReference(layers, otherState, pixels));
 
 /** The mean of each of the maps that `pool` or a dense layer left in `numbers`. */
 function meansOfMaps(numbers, maps, target, start) {
@@ -186,5 +207,5 @@ function asUnusual() {
 }
 
 // For tests and for your own experiments in the browser's console:
-Object.assign(window, { predict, prepare, asUnusual });
+Object.assign(window, { predict, predictOthers, prepare, asUnusual });
 

@@ -111,7 +111,8 @@ function showTask() {
   byId("start").textContent = game ? "Stop the game" : "Start";
   if (!game) return;
   const { tasks, results } = game;
-  byId("wanted").textContent = `Draw: ${names[tasks[results.length]]}`;
+  const name = names[tasks[results.length]];
+  byId("wanted").textContent = `Draw${description.what !== "digit" ? ":" : name === "8" ? " an" : " a"} ${name}`;
   showTime();
 }
 

@@ -44,8 +44,9 @@ function showAnswer(isFinished = true) {
   const isShrunk = ink && !byId("prepared").checked;
   const changes = Object.fromEntries(Object.entries(sliders).map(([name, { value }]) => [name, Number(value)]));
   const isChanged = Object.values(changes).some((value) => value !== 0);
-  const { probabilities, best, share, answer } = read(change(isShrunk ? shrink(ink) : pixels, changes));
-  Object.assign(current, { answer, isDrawn: Boolean(ink) && !isEmpty });
+  const fed = change(isShrunk ? shrink(ink) : pixels, changes);
+  const { probabilities, best, share, answer } = read(fed);
+  Object.assign(current, { fed, answer, isDrawn: Boolean(ink) && !isEmpty });
   const isRefused = answer < 0;
   const answered = isEmpty ? "?" : isRefused ? description.none : names[best];
   byId("answer").textContent = answered;
@@ -65,6 +66,7 @@ function showAnswer(isFinished = true) {
   byId("seen-note").textContent = (image ? `${image.about}, fed as it is. Draw over it to start your own.`
     : NOTES[isEmpty ? "nothing" : isShrunk ? "shrunk" : "prepared"]) + (isChanged ? " Then changed." : "");
   for (const button of [...meant, byId("done")]) button.disabled = !current.isDrawn;
+  showOthers();
   showInside();
   if (isFinished) {
     clearTimeout(speaking);
@@ -79,6 +81,25 @@ function unusual(share) {
   const limit = `${Math.round(100 * description.refused)}%`;
   const found = share < 0.0005 ? `None of the ${description.what}s` : `${percent(share)} of the ${description.what}s`;
   return `How usual? ${found} held out from training are as unusual as this. Below ${limit} it is refused.`;
+}
+
+const others = description.others.map(({ name }) => {
+  const row = byId("others").querySelector("tbody").insertRow();
+  row.innerHTML = `<th scope="row"></th><td></td><td class="number"></td>`;
+  row.cells[0].textContent = name;
+  return row;
+});
+if (others.length === 0) byId("others").remove();
+else byId("others").addEventListener("toggle", showOthers);
+
+function showOthers() {
+  if (!byId("others")?.open) return;
+  const isEmpty = current.fed.every((pixel) => pixel === 0);
+  predictOthers(current.fed).forEach((probabilities, i) => {
+    const highest = Math.max(...probabilities);
+    others[i].cells[1].textContent = isEmpty ? "?" : names[probabilities.indexOf(highest)];
+    others[i].cells[2].textContent = isEmpty ? "–" : percent(highest);
+  });
 }
 
 // ---------------------------------------------------------------- what is changed on the way

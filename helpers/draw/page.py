@@ -23,7 +23,6 @@ from helpers.novelty import KEPT, measure_usual
 
 HERE = Path(__file__).parent
 SCRIPTS = ("pad.js", "network.js", "inside.js", "files.js", "own.js", "page.js")  # in this order
-WEIGHTED = ("conv_1", "conv_2", "dense", "output")  # the layers that have weights
 GALLERY = 10  # test images of each kind in the gallery, ordinary and hard
 
 
@@ -31,7 +30,12 @@ class PageError(TutorialError):
     """A model cannot be made into a page."""
 
 
-def build_page(model: keras.Model, data: Dataset, validation_split: float = 0.1) -> str:
+def build_page(
+    model: keras.Model,
+    data: Dataset,
+    validation_split: float = 0.1,
+    others: dict[str, keras.Model] | None = None,
+) -> str:
     """Return a page on which the network reads what is drawn.
 
     Args:
@@ -40,15 +44,20 @@ def build_page(model: keras.Model, data: Dataset, validation_split: float = 0.1)
         data: the `helpers.data.Dataset` that it was trained on: its class names; test images for the
             gallery, if it has any; and training images, from which the page knows what is usual.
         validation_split: the share of the training images that was held out.
+        others: networks to compare by their names: reference networks or networks of dense layers only,
+            such as `helpers.models.build_small_dense_model`.
 
     Returns:
         The HTML text; the same for the same model and data.
 
     Raises:
-        PageError: the model is not the reference network, has other classes than the data, or
-            weights that are no numbers.
+        PageError: the model is not the reference network, another one is of no kind that the page
+            can run, or a network has other classes than the data, or weights that are no numbers.
     """
-    _check(model, data)
+    others = others or {}
+    shapes = [_dense_shapes(other) for other in others.values()]
+    for network, is_dense in zip([model, *others.values()], [None, *shapes]):
+        _check(network, data, is_dense)
     chosen, hard = [], []
     if len(data.x_test) > 0:
         chosen, hard = _choose_images(predict(model, data.x_test), data.y_test)
@@ -60,9 +69,11 @@ def build_page(model: keras.Model, data: Dataset, validation_split: float = 0.1)
         "none": "Not a digit, I think" if digits else "None of these, I think",
         "usual": 0 if usual is None else len(usual.means),
         "refused": 1 - KEPT,
+        "others": [{"name": name, "shapes": shape} for name, shape in zip(others, shapes)],
         "images": [{"label": int(data.y_test[i]), "hard": bool(h)} for i, h in zip(chosen, hard)],
     }
-    numbers = _weights(model) + _usual(usual) + data.x_test[chosen].tobytes()
+    numbers = b"".join([_weights(model), _usual(usual), *map(_weights, others.values())])
+    numbers += data.x_test[chosen].tobytes()
     parts = {
         "TITLE": "Draw a digit" if digits else "Draw something to read",
         "PAD_STYLE": (HERE / "pad.css").read_text(encoding="utf-8"),
@@ -78,9 +89,11 @@ def build_page(model: keras.Model, data: Dataset, validation_split: float = 0.1)
     return page
 
 
-def _check(model, data):
+def _check(model, data, is_dense):
     classes = model.output_shape[-1] if isinstance(model, keras.Sequential) and model.built else None
-    if not isinstance(classes, int) or _architecture(model) != _architecture(build_reference_model(classes)):
+    if not isinstance(classes, int) or not (
+        is_dense or _architecture(model) == _architecture(build_reference_model(classes))
+    ):
         raise PageError(
             "This model is not the reference network of notebook 03, and the page can run no other; "
             "give one that `helpers.models.build_reference_model` built."
@@ -92,6 +105,19 @@ def _check(model, data):
         )
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
         raise PageError("This model has weights that are no finite numbers; train it again.")
+
+
+def _dense_shapes(model):
+    """Return the shapes of the layers of a network of dense layers only, or None for any other."""
+    kinds = keras.layers.Flatten, keras.layers.Dense, keras.layers.Dropout
+    is_dense = isinstance(model, keras.Sequential) and all(isinstance(layer, kinds) for layer in model.layers)
+    if not is_dense or not model.built or model.input_shape[1:] != (28, 28, 1):
+        return None
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    activations = [layer.activation.__name__ for layer in dense]
+    if activations != ["relu"] * (len(dense) - 1) + ["softmax"] or not all(x.use_bias for x in dense):
+        return None
+    return [list(layer.kernel.shape) for layer in dense]
 
 
 def _architecture(model):
@@ -109,7 +135,7 @@ def _architecture(model):
 
 def _weights(model):
     """Return the numbers of the network's layers."""
-    layers = [model.get_layer(name) for name in WEIGHTED]
+    layers = [layer for layer in model.layers if layer.weights]
     kernels = [np.asarray(layer.kernel).reshape(-1, layer.kernel.shape[-1]) for layer in layers]
     return _stored(*zip(*map(_rounded, kernels)), [np.asarray(layer.bias) for layer in layers])
 
@@ -126,7 +152,8 @@ def _rounded(kernel):
 def _stored(kernels, scales, biases):
     """Return layers as bytes: all scales, all biases (float32), then all kernels (in Keras's order)."""
     arrays = [array.astype("<f4") for array in (*scales, *biases)] + list(kernels)
-    return b"".join(array.tobytes() for array in arrays)
+    numbers = b"".join(array.tobytes() for array in arrays)
+    return numbers + bytes(-len(numbers) % 4)  # JavaScript reads float32 at multiples of 4
 
 
 def _usual(usual):
