@@ -18,11 +18,12 @@ function readNumbers(base64, { classes, usual: usualClasses, others }) {
     return part;
   };
   /** Layers: all scales, all biases, all kernels. */
-  const takeLayers = (shapes) => {
+  const takeLayers = (shapes, isTriangle) => {
     const scales = shapes.map(([, outputs]) => take(Float32Array, outputs));
     const biases = shapes.map(([, outputs]) => take(Float32Array, outputs));
     const taken = shapes.map(([inputs, outputs], layer) => {
-      const whole = take(Int16Array, inputs * outputs);
+      const whole = isTriangle ? unfolded(take(Int16Array, (inputs * (inputs + 1)) / 2), inputs)
+        : take(Int16Array, inputs * outputs);
       const kernel = Float32Array.from(whole, (number, i) => number * scales[layer][i % outputs]);
       return { inputs, outputs, kernel, ...packed(kernel, biases[layer], inputs, outputs) };
     });
@@ -32,7 +33,7 @@ function readNumbers(base64, { classes, usual: usualClasses, others }) {
   const reference = [[9, 32], [288, 64], [1600, 128], [128, classes.length]];
   const layers = takeLayers(reference);
   const usual = usualClasses && {
-    layer: takeLayers([[MEANS, MEANS]])[0],
+    layer: takeLayers([[MEANS, MEANS]], true)[0],
     means: Array.from({ length: usualClasses }, () => take(Float32Array, MEANS)),
     tables: Array.from({ length: 3 }, () => take(Float32Array, QUANTILES)),
   };
@@ -40,6 +41,15 @@ function readNumbers(base64, { classes, usual: usualClasses, others }) {
   const images = [];
   while (offset < bytes.length) images.push(take(Uint8Array, SIDE * SIDE));
   return { layers, usual, otherLayers, images };
+}
+
+/** A square table, row by row, from its lower left triangle; the rest is 0. */
+function unfolded(triangle, side) {
+  const table = new Int16Array(side * side);
+  for (let row = 0, from = 0; row < side; from += ++row) {
+    table.set(triangle.subarray(from, from + row + 1), row * side);
+  }
+  return table;
 }
 
 /** Four outputs' weights side by side, so that `multiply` reads memory in order. */

@@ -159,13 +159,14 @@ def _stored(kernels, scales, biases):
 def _usual(usual):
     """Return what is usual as a layer after which plain distances are Mahalanobis distances.
 
-    The inverse covariance is L·Lᵀ, so the squared distance of x and y is that of x·L and y·L.
+    The inverse covariance is L·Lᵀ, so the squared distance of x and y is that of x·L and y·L. Of L,
+    only the lower left triangle is kept: the rest is 0.
     """
     if usual is None:
         return b""
     whole, scales = _rounded(np.linalg.cholesky(usual.inverse))
     kernel, center = whole * scales, usual.means.mean(axis=0)
-    layer = _stored([whole], [scales], [-center @ kernel])
+    layer = _stored([whole[np.tril_indices(len(whole))]], [scales], [-center @ kernel])
     tables = [(usual.means - center) @ kernel, usual.tables]
     return layer + b"".join(table.astype("<f4").tobytes() for table in tables)
 
