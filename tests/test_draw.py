@@ -24,13 +24,15 @@ from PIL import Image
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from helpers.data import ARRAYS, CLOTHES, Dataset, load_mnist
-from helpers.draw import Pad, PageError, build_page, show_page
+from helpers.data import ARRAYS, CLOTHES, DIGITS, Dataset, load_mnist
+from helpers.draw import Pad
 from helpers.draw.__main__ import main, read_model
-from helpers.draw.page import WEIGHTED, _choose_images
+from helpers.draw.page import PageError, _choose_images, build_page, show_page
+from helpers.errors import DataError
 from helpers.evaluation import predict
 from helpers.folders import write
-from helpers.models import build_reference_model
+from helpers.models import build_dense_model, build_reference_model, build_small_dense_model
+from helpers.novelty import measure_usual, of_all_layers
 from helpers.preprocessing import scale
 from helpers.storage import read_about, save_model
 from tests.conftest import make_arrays
@@ -67,6 +69,7 @@ def test_the_same_model_gives_the_same_small_page(tiny):
 
 def test_loads_nothing_from_elsewhere(tiny):
     page = build_page(random_model(), tiny)
+    page = page.replace('<link rel="icon" href="data:', "", 1)
     assert not re.search(r"https?:|\b(?:src|href)=|@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
 
 
@@ -139,6 +142,18 @@ def test_refuses_every_other_network(build, tiny):
 def test_refuses_a_model_for_other_classes(tiny):
     with pytest.raises(PageError, match="^This model has 26 classes and the data tiny has 10; give the data"):
         build_page(random_model(26), tiny)
+
+
+@pytest.mark.parametrize("factor", [0, 1e9])
+def test_a_network_that_learned_nothing_has_a_page(tiny, factor):
+    model = random_model()
+    model.set_weights([factor * weight for weight in model.get_weights()])
+    page = build_page(model, tiny)
+    numbers = base64.b64decode(re.search(r'id="numbers">(.*?)<', page)[1])
+    start = 4 * 2 * 234 + 2 * (9 * 32 + 288 * 64 + 1600 * 128 + 128 * 10)  # what is usual comes next
+    layer, tables = 2 * 224, 10 * 224 + 3 * 1001
+    for count, offset in ((layer, start), (tables, start + 4 * layer + 224 * 225)):
+        assert np.isfinite(np.frombuffer(numbers, "<f4", count, offset)).all()
 
 
 def test_refuses_weights_that_are_no_numbers(tiny):
@@ -284,7 +299,9 @@ def described(page):
 def test_a_page_answers_in_the_networks_own_classes(letters, tmp_path):
     path, data = letters
     assert main([str(path), str(tmp_path / "page.html")]) == 0
-    assert described(tmp_path / "page.html") == {"classes": ["A", "B", "C"], "images": []}
+    found = described(tmp_path / "page.html")
+    assert found["classes"] == ["A", "B", "C"] and found["images"] == [] and found["usual"] == 0
+    assert found["none"] == "None of these, I think"
     assert main([str(path), str(tmp_path / "page.html"), "--dataset", str(data)]) == 0
     found = described(tmp_path / "page.html")
     assert found["classes"] == ["A", "B", "C"] and len(found["images"]) > 10
@@ -325,7 +342,7 @@ def test_a_shown_page_can_be_taken_out_of_the_notebook(monkeypatch, tiny):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
     assert refresh.pages(notebook) == {"a_page": page}
     assert data["text/plain"] == "A page & more" and "<p>A page &amp; more</p>" in data["text/html"]
-    assert 'sandbox="allow-scripts"' in data["text/html"]
+    assert 'sandbox="allow-scripts allow-downloads"' in data["text/html"]
 
 
 def test_the_pad_gives_a_digit_or_none():
@@ -367,7 +384,7 @@ def trained():
     def take(kind, count):
         return np.frombuffer(numbers.read(count * np.dtype(kind).itemsize), kind)
 
-    layers = [model.get_layer(name) for name in WEIGHTED]
+    layers = [layer for layer in model.layers if layer.weights]
     scales, biases = ([take("<f4", layer.bias.shape[0]) for layer in layers] for _ in range(2))
     for layer, scale_, bias in zip(layers, scales, biases):
         layer.set_weights(
@@ -653,7 +670,7 @@ def test_a_pixel_under_the_pointer_is_explained(page, trained, sample, layer, na
         page.mouse.move(area["x"] + factor * x, area["y"] + factor * y)
         title = f"convolution {layer + 1}, map {chosen + 1}, row {row + 1}, column {column + 1}"
         assert page.locator("#step-title").text_content() == f"One pixel: {title}"
-        shown = float(page.locator(".sum .result td").last.text_content())
+        shown = float(page.locator("#arithmetic .result td").last.text_content())
         assert abs(shown - maps[row, column, chosen]) < 2e-3
         mark = page.locator("#field .mark").bounding_box()
         field = page.locator("#field canvas").bounding_box()
@@ -684,7 +701,14 @@ def test_works_with_the_keyboard_alone(page):
 
 
 def test_every_control_can_be_reached_with_tab(page):
-    wanted = page.locator("button:enabled, canvas[tabindex]").count()
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    page.keyboard.press("Delete")
+    draw(page, 1)
+    page.evaluate("keep(1)")  # so that there is something to save
+    draw(page, 7)
+    page.evaluate("document.activeElement.blur(); getSelection().setPosition(document.body, 0)")
+    controls = "button:enabled, canvas[tabindex], input, summary"
+    wanted = page.locator(controls).locator("visible=true").count()
     reached = set()
     for _ in range(wanted):
         page.keyboard.press("Tab")
@@ -715,6 +739,7 @@ def test_fits_a_phone_with_text_of_any_size(open_page, tmp_path, names):
     for size, larger in (("", "() => {}"), ("150%", "() => {}"), ("", LARGER_TEXT)):
         page.evaluate(f"document.documentElement.style.fontSize = '{size}'")
         page.evaluate(larger)
+        page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
         for layer in (0, 1):
             page.locator(f"#layer-{layer} canvas").hover()
             assert page.evaluate("document.documentElement.scrollWidth") == 375
@@ -806,6 +831,389 @@ def test_a_movement_of_length_0_draws_a_dot(page):
         answer(page) != "?"
         and page.evaluate(f"Math.max(...({SHOWN})().slice(PAD_SIDE * 50, PAD_SIDE * 200))") == 255
     )
+
+
+# ------------------------------------------------------------------ other networks
+
+
+@pytest.mark.parametrize("names", ["0123456789", "ABC"])
+def test_other_networks_answer_as_keras_does(open_page, tmp_path, sample, names):
+    """Of 3 classes and 283 units: a kernel whose length is no multiple of 4 bytes."""
+    keras.utils.set_random_seed(1)
+    classes = len(names)
+    others = {
+        "untrained <b>": build_reference_model(classes),
+        "dense": build_small_dense_model(classes),
+        "narrow": build_dense_model(classes, widths=(51, 33)),
+    }
+    data = made_up(names)
+    page_text = build_page(random_model(classes), data, others=others)
+    assert len(page_text.encode()) < 2_500_000 and "<b>" not in page_text
+    write(page_text, tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html")
+    images = sample.x_test[:20]
+    for image in images:
+        found = page.evaluate("(pixels) => predictOthers(pixels)", image.ravel().tolist())
+        for one, other in zip(found, others.values()):
+            assert np.abs(one - predict(other, image[np.newaxis])[0]).max() < 1e-3
+    assert len(page.evaluate("images")) == len(described(tmp_path / "page.html")["images"])
+    page.locator("#others summary").click()
+    page.keyboard.press("Delete")
+    rows = "(all) => all.map((row) => [...row.cells].map((cell) => cell.textContent))"
+    assert page.locator("#others tbody tr").evaluate_all(rows)[1] == ["dense", "?", "–"]
+    draw(page, 7)
+    expected = np.array(page.evaluate("predictOthers(current.fed)"))
+    cells = page.locator("#others tbody tr").evaluate_all(rows)
+    assert [cell[0] for cell in cells] == [*others]
+    assert [cell[1] for cell in cells] == [names[i] for i in expected.argmax(axis=1)]
+
+
+def test_other_networks_that_the_page_cannot_run_are_refused(tiny):
+    tanh = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(9, activation="tanh"),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    for other in (smaller(), not_built(), tanh, other_pooling()):
+        with pytest.raises(PageError, match="can run no other"):
+            build_page(random_model(), tiny, others={"other": other})
+    with pytest.raises(PageError, match="has 3 classes"):
+        build_page(random_model(), tiny, others={"other": build_small_dense_model(3)})
+
+
+# ------------------------------------------------------------------ what is no digit
+
+
+@pytest.fixture(scope="module")
+def usual(trained, sample):
+    return measure_usual(trained, sample)
+
+
+ASK_WHETHER_USUAL = """(text) => {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const shares = [];
+  for (let i = 0; i < bytes.length; i += 784) shares.push(read(bytes.subarray(i, i + 784)).share);
+  return shares;
+}"""
+
+
+def no_digits(count):
+    """Return noise, and two digits side by side: images that are no digits."""
+    random = np.random.default_rng(0)
+    digits = load_mnist("sample").x_test
+    pairs = [np.hstack(digits[random.choice(len(digits), 2)]) for _ in range(count)]
+    (prepare,) = notebook_functions("prepare")
+    return random.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.array([*map(prepare, pairs)])
+
+
+def test_the_page_and_python_agree_on_what_is_usual(page, trained, sample, usual):
+    images = np.concatenate([sample.x_test, *no_digits(100)])
+    expected = usual.as_unusual(trained, images)
+    text = base64.b64encode(images.tobytes()).decode()
+    found = np.array(page.evaluate(ASK_WHETHER_USUAL, text))
+    assert len(images) == 1200 and np.abs(found - expected).max() <= 2 / 400  # of 400 validation digits
+    assert np.abs(found - expected).mean() < 1e-4
+    different = (found < 0.01) != (expected < 0.01)
+    assert different.mean() <= 0.002 and (np.abs(expected[different] - 0.01) < 2 / 400).all()
+
+
+def test_noise_is_no_digit_and_a_digit_is_one(page, sample):
+    noise, _ = no_digits(1)
+    show = "(pixels) => onDrawn(Uint8Array.from(pixels), null, true)"
+    page.evaluate(show, noise[0].ravel().tolist())
+    assert answer(page) == "Not a digit, I think"
+    assert page.locator("#answer-note").text_content().startswith("if it is one: ")
+    assert "None of the digits held out from training are" in page.locator("#unusual").text_content()
+    page.wait_for_function("document.getElementById('spoken').textContent === 'Not a digit, I think.'")
+    page.locator("#ordinary button").nth(7).click()
+    assert answer(page) == "7"
+    assert re.search(r"\d% of the digits held out .* Below 1% it", page.locator("#unusual").text_content())
+
+
+# ------------------------------------------------------------------ what is changed on the way
+
+
+def fed(page):
+    """Return the image that the network got last, from 0 to 255."""
+    return np.rint(255 * np.array(page.evaluate("[...state.input]")).reshape(28, 28)).astype(int)
+
+
+def set_slider(page, name, value):
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    page.locator(f"#{name}").fill(str(value))
+
+
+def test_sliders_change_what_the_network_sees(page, sample):
+    page.locator("#ordinary button").nth(4).click()
+    image = fed(page)
+    set_slider(page, "turn", 90)
+    turned = np.zeros_like(image)
+    turned[1:, 1:] = np.rot90(image[1:, 1:], -1)  # clockwise, about row and column 14
+    assert np.abs(fed(page) - turned)[1:, 1:].max() <= 1
+    assert page.locator("#turn + output").text_content() == "90°"
+    assert "Then changed." in page.locator("#seen-note").text_content()
+    set_slider(page, "turn", 0)
+    cross = ndimage.generate_binary_structure(2, 1)
+    for steps, change in ((2, ndimage.grey_dilation), (-1, ndimage.grey_erosion)):
+        expected = image
+        for _ in range(abs(steps)):
+            expected = change(expected, footprint=cross, mode="constant")
+        set_slider(page, "thicken", steps)
+        assert np.array_equal(fed(page), expected)
+    set_slider(page, "thicken", 0)
+    set_slider(page, "noise", 40)
+    noisy = fed(page)
+    away = (noisy - image)[image == 0]
+    assert 0 <= away.min() and 90 < away.max() <= 102 and abs((away > 0).mean() - 0.5) < 0.06
+    page.locator("#ordinary button").nth(3).click()
+    page.locator("#ordinary button").nth(4).click()
+    assert np.array_equal(fed(page), noisy), "the same noise every time"
+    page.get_by_role("button", name="Back to normal").click()
+    assert np.array_equal(fed(page), image)
+
+
+def test_without_the_preparation_ink_is_only_shrunk(page):
+    page.keyboard.press("Delete")
+    draw(page, 7, left=0.05, top=0.05, width=0.2, height=0.3)
+    prepared = fed(page)
+    set_slider(page, "turn", 0)
+    page.get_by_label("Prepare drawings like MNIST's").uncheck()
+    shown = np.array(page.evaluate(f"[...({SHOWN})()]")).reshape(PAD_SIDE, PAD_SIDE)
+    assert np.abs(fed(page) - shown.reshape(28, 16, 28, 16).mean(axis=(1, 3))).max() <= 6  # edges' gray
+    assert "only shrunk" in page.locator("#seen-note").text_content()
+    page.get_by_label("Prepare drawings like MNIST's").check()
+    assert np.array_equal(fed(page), prepared)
+
+
+def test_the_pen_has_a_width(page):
+    def ink(width):
+        page.keyboard.press("Delete")
+        page.get_by_role("slider", name="Pen").fill(str(width))
+        draw(page, 4)
+        check_ink(page)
+        return np.array(page.evaluate(f"({SHOWN})().reduce((sum, gray) => sum + gray, 0)"))
+
+    thin, thick = ink(16), ink(48)
+    assert 2.3 < thick / thin < 3.2
+
+
+# ------------------------------------------------------------------ your own drawings
+
+
+@pytest.fixture
+def player(open_page, built):
+    """A page with everything unfolded."""
+    page = open_page(built, viewport={"width": 1280, "height": 1000})
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    page.keyboard.press("Delete")
+    return page
+
+
+def mean(page, name):
+    """Say what was meant."""
+    page.get_by_role("button", name=f"I meant {name}: keep the drawing").click()
+
+
+def table(page):
+    """Return the confusion table's cells."""
+    return page.locator("#confusion tr").evaluate_all(
+        "(all) => all.map((r) => [...r.cells].map((c) => c.textContent))"
+    )
+
+
+def test_drawings_are_counted_by_what_was_meant_and_read(player):
+    assert player.get_by_role("button", name="I meant 7: keep the drawing").is_disabled()
+    assert not player.locator("#kept").is_visible()
+    for digit, meant in ((7, "7"), (7, "1"), (4, "4"), (7, "7")):
+        draw(player, digit)
+        mean(player, meant)
+        assert answer(player) == "?", "room for the next one"
+        verdict = "It was right." if str(digit) == meant else f"It was wrong: it read {digit}."
+        assert player.locator("#verdict").text_content() == f"{verdict} Kept as {meant}."
+    assert table(player) == [
+        ["", "1", "4", "7"],
+        ["1", "·", "·", "1"],
+        ["4", "·", "1", "·"],
+        ["7", "·", "·", "2"],
+    ]
+    assert player.locator("#own-accuracy").text_content().startswith("Of 4 drawings it reads 3; if they were")
+    lacking = player.locator("#lacking").text_content()
+    assert "at least 5 drawings of each class. Still missing: 0 (5), 1 (4), 2 (5), 3 (5), 4 (4)," in lacking
+    player.get_by_role("button", name="Drop the last one").click()
+    assert table(player)[-1] == ["7", "·", "·", "1"]
+    for _ in range(3):
+        player.get_by_role("button", name="Drop the last one").click()
+    assert not player.locator("#kept").is_visible()
+
+
+def test_what_is_refused_and_what_is_too_small_counts_as_wrong(player):
+    draw(player, 8, left=0.7, top=0.7, width=0.15, height=0.2)
+    player.locator("#noise").fill("100")
+    assert answer(player) == "Not a digit, I think"
+    mean(player, "8")
+    assert player.locator("#verdict").text_content() == "It was wrong: it read no digit. Kept as 8."
+    assert table(player) == [["", "8", "none"], ["8", "·", "1"]]
+    text = player.locator("#own-accuracy").text_content()
+    assert text == "Of 1 drawing it reads 1; if they were only shrunk, without the preparation, 0."
+
+
+def save(page, button):
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).click()
+    return download.value
+
+
+def test_a_data_set_of_drawings_is_read_by_the_notebooks(player, tmp_path, capsys):
+    """Five of each class, as the page asks for."""
+    drawings = []
+    for digit in [*range(10)] * 5:
+        player.keyboard.press("Delete")
+        draw(player, digit, left=0.1 + 0.05 * (len(drawings) // 10))
+        drawings.append(fed(player))
+        mean(player, digit)
+    assert player.locator("#lacking").text_content().startswith("Enough for the notebooks")
+    download = save(player, "Data set (.npz)")
+    assert download.suggested_filename == "my_drawings.npz"
+    download.save_as(tmp_path / "mine.npz")
+    with zipfile.ZipFile(tmp_path / "mine.npz") as file:
+        assert file.testzip() is None
+    with np.load(tmp_path / "mine.npz") as file:
+        assert file["x"].dtype == file["y"].dtype == np.uint8
+        assert np.array_equal(file["x"], drawings) and file["y"].tolist() == [*range(10)] * 5
+    data = load_mnist(tmp_path / "mine.npz")
+    assert len(data.x_train) == 40 and len(data.x_test) == 10 and data.class_names == DIGITS
+
+    download = save(player, "Pictures (PNG)")
+    download.save_as(tmp_path / "mine.zip")
+    with zipfile.ZipFile(tmp_path / "mine.zip") as file:
+        assert file.testzip() is None and "7/drawing_8.png" in file.namelist()
+        file.extractall(tmp_path / "mine")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "mine" / "7" / "drawing_8.png")), drawings[7])
+    assert load_mnist(tmp_path / "mine").class_names == DIGITS
+
+
+def test_too_few_drawings_are_refused_by_the_notebooks_as_the_page_says(player, tmp_path):
+    for digit in (1, 7):
+        draw(player, digit)
+        mean(player, digit)
+    save(player, "Data set (.npz)").save_as(tmp_path / "mine.npz")
+    with pytest.raises(DataError, match="without an image of class 0"):
+        load_mnist(tmp_path / "mine.npz")
+
+
+def test_class_names_of_any_letters_are_kept(open_page, tmp_path):
+    names = ["ä/ö", "<b>", "数字"]
+    path = tmp_path / "page.html"
+    write(build_page(random_model(3), made_up(names)), path)
+    page = open_page(path)
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    for label in range(3):
+        draw(page, label)
+        page.locator("#meant button").nth(label).click()
+    save(page, "Data set (.npz)").save_as(tmp_path / "mine.npz")
+    with np.load(tmp_path / "mine.npz") as file:
+        assert file["class_names"].tolist() == names
+    save(page, "Pictures (PNG)").save_as(tmp_path / "mine.zip")
+    with zipfile.ZipFile(tmp_path / "mine.zip") as file:
+        assert file.namelist() == ["ä_ö/drawing_1.png", "_b_/drawing_2.png", "数字/drawing_3.png"]
+
+
+def test_a_game_asks_for_each_digit_and_counts(player):
+    player.get_by_role("button", name="Start").click()
+    assert player.evaluate("document.activeElement.tagName") == "CANVAS"
+    assert player.get_by_role("button", name="Done").is_disabled(), "nothing is drawn yet"
+    asked = []
+    for i in range(10):
+        wanted = player.locator("#wanted").text_content().split()[-1]
+        assert player.locator("#score").text_content().startswith(f"{i + 1} of 10, {max(0, i - 1)} right, ")
+        asked.append(wanted)
+        draw(player, int(wanted) if i else (1 if wanted != "1" else 7))
+        if i % 2:
+            player.get_by_role("button", name="Done").click()
+        else:
+            player.locator("#pad canvas").press("Enter")
+    assert sorted(asked) == [*"0123456789"]
+    assert re.fullmatch(r"9 of 10 read right, in \d+ seconds\.", player.locator("#result").text_content())
+    assert not player.locator("#task").is_visible() and player.evaluate("own.length") == 10
+    player.get_by_role("button", name="Start").click()
+    player.locator("#pad canvas").press("Enter")  # nothing is drawn
+    assert player.locator("#score").text_content().startswith("1 of 10, 0 right")
+    player.get_by_role("button", name="Stop the game").click()
+    assert player.locator("#result").text_content() == "Stopped."
+
+
+# ------------------------------------------------------------------ units, scores and softmax
+
+
+def test_the_softmax_is_written_out(page, trained, sample):
+    page.locator("#hard button").nth(2).click()
+    image = fed(page).astype(np.uint8)[np.newaxis]
+    _, scores = of_all_layers(trained, image)
+    cells = np.array(
+        page.locator("#softmax tbody tr").evaluate_all(
+            "(all) => all.map((row) => [...row.cells].map((cell) => cell.textContent.replace('−', '-')))"
+        )
+    )
+    assert cells[:, 0].tolist() == [*"0123456789"]
+    assert np.abs(cells[:, 1].astype(float) - scores[0]).max() < 0.01
+    powers = np.exp(scores[0] - scores.max())
+    for found, expected in ((cells[:, 2], powers), (cells[:, 3], powers / powers.sum())):
+        large = expected > 2e-4
+        assert np.abs(found[large].astype(float) - expected[large]).max() < 1e-3
+        assert all("·" in text for text in found[expected < 5e-5])
+    total = float(page.locator("#softmax tfoot td").nth(1).text_content())
+    assert abs(total - powers.sum()) < 1e-3
+
+
+def test_units_and_scores_are_followed_by_pointer_and_keys(page, trained):
+    page.locator("#ordinary button").nth(5).click()
+    image = fed(page).astype(np.uint8)[np.newaxis]
+    numbers, scores = of_all_layers(trained, image)
+    units = numbers[0, -128:]
+    canvas = page.locator("#units canvas")
+    canvas.scroll_into_view_if_needed()
+    area = canvas.bounding_box()
+    shown = page.locator("#sum .result td").last
+    for unit in (int(units.argmax()), int(units.argmin())):
+        row, column = divmod(unit, 16)
+        page.mouse.move(area["x"] + (4 * column + 1.5) / 63 * area["width"],
+                        area["y"] + (4 * row + 1.5) / 31 * area["height"])  # fmt: skip
+        assert page.locator("#sum-title").text_content() == f"One number: unit {unit + 1}"
+        assert abs(float(shown.text_content()) - units[unit]) < 2e-3
+    weights = trained.get_layer("output").kernel.numpy()[unit]
+    assert f"Most for {weights.argmax()} (" in page.locator("#sum-note").text_content()
+    page.get_by_role("button", name="5", exact=True).focus()
+    assert page.locator("#sum-title").text_content() == "One number: the score of 5"
+    assert abs(float(shown.text_content()) - scores[0, 5]) < 5e-3
+    page.locator("#softmax tbody tr").nth(3).hover()
+    assert page.locator("#sum-title").text_content() == "One number: the score of 3"
+    assert abs(float(shown.text_content().replace("−", "-")) - scores[0, 3]) < 5e-3
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowUp", "ArrowDown"):
+        page.keyboard.press(key)
+    assert page.locator("#sum-title").text_content() == "One number: unit 19"
+    page.wait_for_function(
+        "document.getElementById('sum-spoken').textContent.startsWith('One number: unit 19: ')"
+    )
+
+
+# ------------------------------------------------------------------ phones
+
+
+def test_a_phone_shows_the_pad_and_the_answer_at_once(open_page, built):
+    page = open_page(built, viewport={"width": 375, "height": 667}, has_touch=True, is_mobile=True)
+    for part in ("#pad canvas", "#answer", "#answer-note"):
+        area = page.locator(part).bounding_box()
+        assert 0 <= area["y"] and area["y"] + area["height"] <= 667, part
+    assert page.locator("#pad canvas").bounding_box()["width"] > 250
+    canvases = page.locator("#pad canvas, .layers canvas, #map canvas")
+    actions = canvases.evaluate_all(
+        "(all) => all.map((one) => getComputedStyle(one.closest('#map') ?? one).touchAction)"
+    )
+    assert set(actions) == {"none"}, "dragging scrolls nothing"
 
 
 # ------------------------------------------------------------------ fingers, palms, pens and lost mice
@@ -1032,22 +1440,26 @@ def test_everything_is_visible_in_forced_colors(open_page, built):
 # ------------------------------------------------------------------ in Firefox
 
 
+def draw_in_firefox(firefox, digit):
+    box = firefox.evaluate("document.querySelector('#pad canvas').getBoundingClientRect()")
+    for stroke in STROKES[digit]:
+        points = [[float(number) / 100 for number in point.split(",")] for point in stroke.split()]
+        firefox.draw(
+            (box["x"] + box["width"] * (0.28 + 0.42 * x), box["y"] + box["height"] * (0.18 + 0.62 * y))
+            for x, y in points
+        )
+
+
 @pytest.mark.slow
 def test_firefox_that_hides_its_canvas_reads_what_is_drawn(firefox, built):
     firefox.open(built)
     answered = "document.getElementById('answer').textContent"
     assert firefox.evaluate("document.querySelectorAll('#ordinary button').length") == 10
-    box = firefox.evaluate("document.querySelector('#pad canvas').getBoundingClientRect()")
     read = {}
-    for digit, strokes in STROKES.items():
+    for digit in STROKES:
         firefox.press(BACKSPACE)
         assert firefox.evaluate(answered) == "?"
-        for stroke in strokes:
-            points = [[float(number) / 100 for number in point.split(",")] for point in stroke.split()]
-            firefox.draw(
-                (box["x"] + box["width"] * (0.28 + 0.42 * x), box["y"] + box["height"] * (0.18 + 0.62 * y))
-                for x, y in points
-            )
+        draw_in_firefox(firefox, digit)
         read[digit] = firefox.evaluate(answered)
     assert read == {digit: str(digit) for digit in STROKES}
     firefox.press(CONTROL, "z")
@@ -1058,12 +1470,38 @@ def test_firefox_that_hides_its_canvas_reads_what_is_drawn(firefox, built):
     assert firefox.evaluate(answered) == "8"
 
 
+@pytest.mark.slow
+def test_firefox_that_hides_its_canvas_keeps_drawings_and_writes_true_files(firefox, built, tmp_path):
+    firefox.open(built)
+    firefox.evaluate("[...document.querySelectorAll('details')].map((part) => { part.open = true; })")
+    firefox.press(BACKSPACE)
+    draw_in_firefox(firefox, 7)
+    image = np.rint(255 * np.array(firefox.evaluate("[...state.input]"))).reshape(28, 28)
+    firefox.evaluate("document.querySelectorAll('#meant button')[7].click()")
+    assert firefox.evaluate("document.getElementById('verdict').textContent") == "It was right. Kept as 7."
+    picture = bytes(firefox.evaluate("[...png(own[0].pixels)]"))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture))), image)
+    array = "npy('|u1', [1, 28, 28], own[0].pixels)"
+    with np.load(io.BytesIO(bytes(firefox.evaluate(f"[...zip({{ 'x.npy': {array} }})]")))) as file:
+        assert np.array_equal(file["x"][0], image)
+    noise, _ = no_digits(1)
+    firefox.evaluate(f"onDrawn(Uint8Array.from({noise[0].ravel().tolist()}), null, true)")
+    assert firefox.evaluate("document.getElementById('answer').textContent") == "Not a digit, I think"
+    firefox.evaluate("document.getElementById('start').click()")
+    assert firefox.evaluate("document.getElementById('wanted').textContent").startswith("Draw a")
+    assert firefox.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_is_accessible(open_page, built, scheme):
     page = open_page(built, color_scheme=scheme, reduced_motion="reduce")
     for layer in (0, 1):
         draw(page, 5)
         page.locator(f"#layer-{layer} canvas").hover()
+        if layer == 1:  # everything unfolded, one drawing kept, a game going on
+            page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+            page.evaluate("keep(5); document.getElementById('start').click()")
+            draw(page, 5)
         found = Axe().run(page).response["violations"]
         assert [violation["id"] for violation in found] == []
 

@@ -373,7 +373,7 @@ MUTATIONS = [
     # --- the page to draw on ---
     Mutation(
         "The page's 16-bit weights overflow: scaled to 32,768",
-        "helpers/draw/page.py::_weights",
+        "helpers/draw/page.py::_rounded",
         "1e-30) / 32767",
         "1e-30) / 32768",
         "tests/test_draw.py::test_answers_as_keras_does",
@@ -401,17 +401,45 @@ MUTATIONS = [
     ),
     Mutation(
         "The page divides pixels by 256",
-        "helpers/draw/page.js",
+        "helpers/draw/network.js",
         "state.input[i] = pixels[i] / 255",
         "state.input[i] = pixels[i] / 256",
         "tests/test_draw.py::test_a_gallery_image_is_fed_as_it_is",
     ),
     Mutation(
         "The page swaps row and column",
-        "helpers/draw/page.js",
+        "helpers/draw/inside.js",
         "map ${map + 1}, row ${y + 1}, column ${x + 1}`;\n  byId",
         "map ${map + 1}, row ${x + 1}, column ${y + 1}`;\n  byId",
         "tests/test_draw.py::test_a_pixel_under_the_pointer_is_explained",
+    ),
+    Mutation(
+        "What is unusual counts only if both measures say so",
+        "helpers/draw/network.js",
+        "return 1 - rank(Math.max(...ranks)",
+        "return 1 - rank(Math.min(...ranks)",
+        "tests/test_draw.py::test_the_page_and_python_agree_on_what_is_usual",
+    ),
+    Mutation(
+        "The distance is that to the farthest class",
+        "helpers/novelty.py::Usual",
+        "distances = np.min(",
+        "distances = np.max(",
+        "tests/test_novelty.py::test_measures_what_notebook_13_measures",
+    ),
+    Mutation(
+        "The page turns digits the other way",
+        "helpers/draw/page.js",
+        "const x = MIDDLE + cos * (column - MIDDLE) + sin",
+        "const x = MIDDLE + cos * (column - MIDDLE) - sin",
+        "tests/test_draw.py::test_sliders_change_what_the_network_sees",
+    ),
+    Mutation(
+        "Saved drawings are stored column by column",
+        "helpers/draw/files.js",
+        "'fortran_order': False",
+        "'fortran_order': True",
+        "tests/test_draw.py::test_a_data_set_of_drawings_is_read_by_the_notebooks",
     ),
     # --- refresh ---
     Mutation(

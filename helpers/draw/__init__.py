@@ -1,6 +1,8 @@
-"""A page that runs a trained network where it is opened, and the pad to draw on, also for notebooks."""
+"""A page that runs a trained network where it is opened, and the pad to draw on, also for notebooks.
+
+The page is in `helpers.draw.page`: who only needs the pad does not load it.
+"""
 
 from helpers.draw.pad import Pad
-from helpers.draw.page import PageError, build_page, show_page
 
-__all__ = ["Pad", "PageError", "build_page", "show_page"]
+__all__ = ["Pad"]

@@ -5,7 +5,7 @@ const SIDE = 28; // the network's input, in pixels
 const BOX = 20; // MNIST's digits are scaled into a box of this size
 const MIDDLE = 14; // ... and their center of mass is moved to this row and column
 const PAD_SIDE = 448; // the pad's own pixels
-const PEN_WIDTH = 36; // in the pad's pixels: about as thick as MNIST's strokes once scaled
+const PEN_WIDTH = 36; // in the pad's pixels: about as thick as MNIST's strokes once scaled; to begin with
 
 /** Average `count` pixels at `start`, `step` apart, into `parts` equal parts (area by area). */
 function average(source, start, step, count, parts, target, targetStart, targetStep) {
@@ -74,6 +74,14 @@ function prepare(ink, width, height) {
   return result;
 }
 
+/** Only shrink ink to 28×28 pixels: what the network gets without the preparation. */
+function shrink(ink) {
+  const narrow = new Float64Array(PAD_SIDE * SIDE), small = new Float64Array(SIDE * SIDE);
+  for (let y = 0; y < PAD_SIDE; y++) average(ink, y * PAD_SIDE, 1, PAD_SIDE, SIDE, narrow, y * SIDE, 1);
+  for (let x = 0; x < SIDE; x++) average(narrow, x, SIDE, PAD_SIDE, SIDE, small, x, SIDE);
+  return Uint8ClampedArray.from(small);
+}
+
 /** A stroke as a line of short pieces that rounds its corners: parabolas through the midpoints. */
 function smooth(points) {
   const path = [points[0]];
@@ -99,12 +107,12 @@ function smooth(points) {
  */
 function inkOf(strokes) {
   const ink = new Uint8Array(PAD_SIDE * PAD_SIDE);
-  const reach = PEN_WIDTH / 2 + 0.5;
-  const pixels = (a, b) => [
-    Math.max(0, Math.floor(Math.min(a, b) - reach)),
-    Math.min(PAD_SIDE - 1, Math.ceil(Math.max(a, b) + reach)),
-  ];
-  for (const { points } of strokes) {
+  for (const { points, width } of strokes) {
+    const reach = width / 2 + 0.5;
+    const pixels = (a, b) => [
+      Math.max(0, Math.floor(Math.min(a, b) - reach)),
+      Math.min(PAD_SIDE - 1, Math.ceil(Math.max(a, b) + reach)),
+    ];
     const path = smooth(points);
     for (let i = Math.min(1, path.length - 1); i < path.length; i++) {
       const to = path[i], from = path[Math.max(0, i - 1)];
@@ -126,8 +134,9 @@ function inkOf(strokes) {
 }
 
 /**
- * Build a pad inside `host`. `onChange(pixels, isImage, isFinished)` is called with 784 numbers
- * from 0 to 255, at most once per frame while a stroke grows, and once when it ends.
+ * Build a pad inside `host`. `onChange(pixels, ink, isFinished)` is called with 784 numbers
+ * from 0 to 255 and the ink that they were prepared from (null for an image that was shown), at most
+ * once per frame while a stroke grows, and once when it ends.
  * `keys` is where undo and clear listen for their keys.
  */
 function createPad(host, onChange, keys = host) {
@@ -145,13 +154,16 @@ function createPad(host, onChange, keys = host) {
       <button type="button" title="Ctrl+Shift+Z"
         aria-keyshortcuts="Control+Shift+Z Meta+Shift+Z Control+Y">Redo</button>
       <button type="button" title="Delete" aria-keyshortcuts="Delete Backspace">Clear</button>
-    </div>`;
+    </div>
+    <label class="pad-width">Pen
+      <input type="range" min="16" max="64" step="4" value="${PEN_WIDTH}"></label>`;
   const canvas = host.querySelector("canvas");
   const penMark = host.querySelector(".pad-pen");
+  const width = host.querySelector("input");
   const [undoButton, redoButton, clearButton] = host.querySelectorAll("button");
   const context = canvas.getContext("2d");
 
-  const actions = []; // each a stroke {points, by, id}, an image {pixels} or a clearing {}
+  const actions = []; // each a stroke {points, width, by, id}, an image {pixels} or a clearing {}
   let undone = []; // what redo brings back, the next one last
   let stroke = null; // the stroke that is growing; it belongs to one pointer, or to the keys
   let waiting = false; // for the next frame
@@ -166,8 +178,9 @@ function createPad(host, onChange, keys = host) {
     return { strokes, image };
   }
 
-  function drawStroke({ points }) {
+  function drawStroke({ points, width }) {
     const path = smooth(points);
+    context.lineWidth = width;
     const end = path[path.length - 1];
     context.beginPath();
     context.moveTo(path[0].x, path[0].y);
@@ -188,7 +201,6 @@ function createPad(host, onChange, keys = host) {
   function redraw() {
     context.clearRect(0, 0, PAD_SIDE, PAD_SIDE);
     context.lineCap = context.lineJoin = "round";
-    context.lineWidth = PEN_WIDTH;
     context.fillStyle = context.strokeStyle = getComputedStyle(canvas).color;
     const { strokes, image } = visible();
     if (image) drawImage(image);
@@ -201,8 +213,8 @@ function createPad(host, onChange, keys = host) {
   function update(isFinished) {
     redraw();
     const { strokes, image } = visible();
-    const pixels = image || prepare(inkOf(strokes), PAD_SIDE, PAD_SIDE);
-    onChange(pixels, Boolean(image), isFinished);
+    const ink = image ? null : inkOf(strokes);
+    onChange(image || prepare(ink, PAD_SIDE, PAD_SIDE), ink, isFinished);
   }
 
   function updateSoon() {
@@ -238,7 +250,7 @@ function createPad(host, onChange, keys = host) {
 
   function begin(point, by, id) {
     if (visible().image) actions.push({}); // a stroke over an image starts a new drawing
-    stroke = { points: [point], by, id };
+    stroke = { points: [point], width: Number(width.value), by, id };
     act(stroke);
   }
 
@@ -337,5 +349,5 @@ function createPad(host, onChange, keys = host) {
   clearButton.addEventListener("click", clear);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   redraw();
-  return { showImage: (pixels) => act({ pixels }) };
+  return { showImage: (pixels) => act({ pixels }), clear, focus: () => canvas.focus() };
 }

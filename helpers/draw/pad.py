@@ -15,7 +15,7 @@ SCRIPT, STYLE = (HERE / name for name in ("pad.js", "pad.css"))
 RENDER = """
 export default {
   render({ model, el }) {
-    createPad(el, (pixels, isImage, isFinished) => {
+    createPad(el, (pixels, ink, isFinished) => {
       if (!isFinished) return;
       const isEmpty = pixels.every((pixel) => pixel === 0);
       model.set("pixels", new DataView((isEmpty ? new Uint8Array(0) : new Uint8Array(pixels)).buffer));

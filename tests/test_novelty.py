@@ -1,0 +1,52 @@
+"""What is usual for a network: as notebook 13 computes it, and what follows from it."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from scipy.special import logsumexp
+
+from helpers.data import Dataset, load_mnist
+from helpers.models import build_model
+from helpers.novelty import KEPT, measure_usual
+from helpers.preprocessing import scale
+from tests.conftest import make_arrays
+from tests.test_lessons import define
+
+
+@pytest.fixture(scope="module")
+def sample():
+    data = load_mnist("sample")
+    return Dataset(data.x_train[:1000], data.y_train[:1000], data.x_test[:200], data.y_test[:200], name="few")
+
+
+@pytest.fixture(scope="module", params=["reference", "deep", "dense"])
+def network(request):
+    """Networks of every kind of layer; untrained ones measure, too."""
+    keras.utils.set_random_seed(0)
+    return build_model(request.param)
+
+
+def test_measures_what_notebook_13_measures(network, sample):
+    known = {"keras": keras, "layers": layers, "scale": scale, "logsumexp": logsumexp}
+    known |= {"x_learned": sample.x_train[:900], "y_learned": sample.y_train[:900]}
+    found = define(13, "of_all_layers", "nearness", "before_last", "energy", **known)
+    of_all_layers, nearness, energy = (found[name] for name in ("of_all_layers", "nearness", "energy"))
+    distances, energies = measure_usual(network, sample).measures(network, sample.x_test)
+    expected = nearness(network, of_all_layers)(network, sample.x_test)
+    assert np.allclose(-distances, expected, rtol=1e-3)
+    assert np.allclose(-energies, energy(network, sample.x_test), atol=1e-4)
+
+
+def test_accepts_the_promised_share_of_validation_images(network, sample):
+    usual = measure_usual(network, sample, 0.4)
+    shares = usual.as_unusual(network, sample.x_train[600:])
+    assert abs((shares >= 1 - KEPT).mean() - KEPT) <= 1 / 400
+    assert abs(shares.mean() - 0.5) < 0.01, "the share of the validation images that are as unusual"
+    noise = np.random.default_rng(0).integers(0, 256, (50, 28, 28), dtype=np.uint8)
+    assert (usual.as_unusual(network, noise) < 1 - KEPT).all()
+
+
+def test_data_without_enough_images_tells_nothing(network):
+    few = Dataset(**make_arrays(train=12), name="few")
+    assert measure_usual(network, few) is None
