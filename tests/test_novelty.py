@@ -7,9 +7,9 @@ from keras import layers
 from scipy.special import logsumexp
 
 from helpers.data import Dataset, load_mnist
+from helpers.evaluation import predict
 from helpers.models import build_model
 from helpers.novelty import KEPT, measure_usual
-from helpers.preprocessing import scale
 from tests.conftest import make_arrays
 from tests.test_lessons import define
 
@@ -28,7 +28,7 @@ def network(request):
 
 
 def test_measures_what_notebook_13_measures(network, sample):
-    known = {"keras": keras, "layers": layers, "scale": scale, "logsumexp": logsumexp}
+    known = {"keras": keras, "layers": layers, "predict": predict, "logsumexp": logsumexp}
     known |= {"x_learned": sample.x_train[:900], "y_learned": sample.y_train[:900]}
     found = define(13, "of_all_layers", "nearness", "before_last", "energy", **known)
     of_all_layers, nearness, energy = (found[name] for name in ("of_all_layers", "nearness", "energy"))

@@ -1,6 +1,6 @@
-"""A page that runs a trained network where it is opened, and the pad to draw on, also for notebooks.
+"""The pad to draw on, for notebooks, and beside it in ``page`` a page that runs a network where it is opened.
 
-The page is in `helpers.draw.page`: who only needs the pad does not load it.
+The page loads Keras, so it is imported by itself.
 """
 
 from helpers.draw.pad import Pad
