@@ -17,7 +17,7 @@ from dask.distributed import LocalCluster
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from helpers import batch
-from helpers.batch import plans, results, searching
+from helpers.batch import plans, results
 from helpers.batch.__main__ import main
 from helpers.errors import ParameterError, StorageError
 from tests import batch_stub
@@ -86,7 +86,7 @@ def test_a_range_is_log_uniform_where_it_spans_a_power_of_ten(notebook):
             "--search tpe -p epochs 1..3 -f list.yml",
             "list.yml has a `list`, from which a search draws nothing",
         ),
-        ("-p epochs 1..3", "`epochs` has a range, of which a grid cannot try every value"),
+        ("-p epochs 1..3", "`epochs` is 1..3, a range, and a grid cannot try every value of it"),
         ("-p epochs 1,2 --trials 5", "--trials and --metric are for a search"),
     ],
 )
@@ -105,7 +105,7 @@ def test_other_bad_searches_are_refused(notebook):
         batch.make_search(notebook, {"epochs": "1..3"}, method="tpo")
     with pytest.raises(ParameterError, match="a folder of this machine, which s3://bucket/x is not"):
         batch.search(notebook, {"epochs": "1..3"}, "s3://bucket/x")
-    assert searching.range_ends("dataset", "../mine.npz") == [], "two dots in a path are no range"
+    assert plans.range_ends("dataset", "../mine.npz") == [], "two dots in a path are no range"
 
 
 def test_dry_run_shows_the_space(notebook, tmp_path, capsys):

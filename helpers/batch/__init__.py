@@ -8,10 +8,10 @@
     python -m helpers.batch confirm runs/search --top 3 --seeds 5
     python -m helpers.batch collect runs/rates --metric validation_accuracy
 
-papermill executes the notebooks, Dask spreads them over processes or machines, and Optuna draws
-what a search tries. What is here is what they leave open: parameters and data are checked before a kernel starts; an executed notebook
-appears in its folder whole or not at all; a sweep that is started again does only what is not there
-yet, and keeps what other code or data made.
+papermill executes the notebooks, Dask spreads them over processes or machines, and Optuna draws what a
+search tries. What is here is what they leave open: parameters and data are checked before a kernel
+starts; an executed notebook appears in its folder whole or not at all; a sweep that is started again
+does only what is not there yet, and keeps what other code or data made.
 """
 
 from helpers.batch.charts import draw_heat_map, draw_sweep

@@ -15,7 +15,7 @@ from helpers.batch.places import is_local
 from helpers.batch.plans import NOTEBOOKS, make_plan
 from helpers.batch.results import CHOSEN_BY, write_collected
 from helpers.batch.running import run
-from helpers.batch.searching import METHODS, confirm, make_search, range_ends, search
+from helpers.batch.searching import METHODS, confirm, make_search, search
 from helpers.batch.sweeping import describe, sweep
 from helpers.errors import ParameterError, TutorialError, say, short
 
@@ -45,7 +45,7 @@ def _run_command(options):
 def _sweep_command(options):
     written = {"grid": {}, "list": [{}]} | _read_file(options.file)
     grid, entries = written["grid"], written["list"]
-    unknown = ", ".join(sorted(map(str, set(written) - {"grid", "list"})))
+    unknown = ", ".join(sorted(map(str, written.keys() - {"grid", "list"})))
     if (
         unknown
         or not isinstance(grid, dict)
@@ -59,25 +59,18 @@ def _sweep_command(options):
         )
     grid = grid | {name: _values(name, text) for name, text in _pairs(options).items()}
     grid = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
-    how = {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
     if options.search:
-        return _search(options, grid, entries, how)
+        return _search(options, grid, entries)
     if options.trials or options.metric:
         raise ParameterError("--trials and --metric are for a search; add --search tpe, or leave them out.")
-    for name, values in grid.items():
-        if any(range_ends(name, value) for value in values):
-            raise ParameterError(
-                f"`{name}` has a range, of which a grid cannot try every value; list values as 1,2,3, or "
-                "draw from it with --search."
-            )
     plan = make_plan(options.notebook, grid, entries)
     if options.dry_run:
         print(*describe(plan, options.folder, options.workers, options.retry), sep="\n")
         return 0
-    return _report(sweep(plan, options.folder, **how), len(plan.runs), "runs")
+    return _report(sweep(plan, options.folder, **_how(options)), len(plan.runs), "runs")
 
 
-def _search(options, values, entries, how):
+def _search(options, values, entries):
     if entries != [{}]:
         raise ParameterError(f"{options.file} has a `list`, from which a search draws nothing; leave it out.")
     trials, metric = options.trials or 20, options.metric or CHOSEN_BY
@@ -86,8 +79,12 @@ def _search(options, values, entries, how):
         print(f"{trials} trials, by {options.search}:")
         print(*(f"  {name}: {distribution}" for name, distribution in drawing.space.items()), sep="\n")
         return 0
-    failed = search(options.notebook, values, options.folder, trials, options.search, metric, **how)
+    failed = search(options.notebook, values, options.folder, trials, options.search, metric, **_how(options))
     return _report(failed, trials, "trials")
+
+
+def _how(options):
+    return {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
 
 
 def _report(failed, count, what):
@@ -100,8 +97,7 @@ def _report(failed, count, what):
 
 
 def _confirm_command(options):
-    how = {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
-    table = confirm(options.folder, options.top, options.seeds, options.metric or CHOSEN_BY, **how)
+    table = confirm(options.folder, options.top, options.seeds, options.metric or CHOSEN_BY, **_how(options))
     _print_table(table)
     return 0 if (table["runs"] == options.seeds).all() else 1
 

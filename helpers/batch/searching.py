@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.batch.places import inside, is_local
-from helpers.batch.plans import Plan, make_plan, parse_value
+from helpers.batch.plans import Plan, make_plan, parse_value, range_ends
 from helpers.batch.results import CHOSEN_BY, Executed, interval, no_metric, read_folder
 from helpers.batch.sweeping import sweep
 from helpers.errors import ParameterError, StorageError, nearest, say
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METHODS = {"random": "RandomSampler", "tpe": "TPESampler"}  # Optuna's
-
-
-def range_ends(name: str, value: Any) -> list[str]:
-    """Return the ends of a range such as ``"1e-5..0.1"`` of a parameter that is a number, else []."""
-    number = name in PARAMETERS and PARAMETERS[name].type in (int, float)
-    match = re.fullmatch(r"(.+?)\.\.(.+)", value) if number and isinstance(value, str) else None
-    return list(match.groups()) if match else []
 
 
 @dataclasses.dataclass

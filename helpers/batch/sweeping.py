@@ -90,10 +90,10 @@ def sweep(
         found, kept = read_folder(folder), 0
         for name, parameters in search.draw(folder, origins) if search else plan.runs.items():
             origin = plan.origin(parameters, fingerprint)
-            reason = why(found.get(name), origin, retry)
-            if name in done or not reason:
+            reason = "" if name in done else why(found.get(name), origin, retry)
+            if not reason:
                 executed = done.get(name, found.get(name))
-                if executed:
+                if executed:  # and not drawn a second time while it is being made
                     finish(name, executed)
                 continue
             if reason != "new" and not reason.startswith("failed before"):
