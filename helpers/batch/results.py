@@ -203,7 +203,8 @@ def named(names, settings):
 
 def in_words(settings: Mapping) -> str:
     """Return settings as people read them."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+    short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in settings.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in short.items())
 
 
 def write_collected(
