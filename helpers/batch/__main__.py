@@ -46,12 +46,8 @@ def _sweep_command(options):
     written = {"grid": {}, "list": [{}]} | _read_file(options.file)
     grid, entries = written["grid"], written["list"]
     unknown = ", ".join(sorted(map(str, written.keys() - {"grid", "list"})))
-    if (
-        unknown
-        or not isinstance(grid, dict)
-        or not isinstance(entries, list)
-        or not all(map(_is_dict, entries))
-    ):
+    mappings = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    if unknown or not isinstance(grid, dict) or not mappings:
         what = f"has {unknown}" if unknown else "is of another form"
         raise ParameterError(
             f"{options.file} {what}; a sweep's file has `grid` and `list`: write `grid` as a mapping from "
@@ -136,10 +132,6 @@ def _values(name, text):
         ) from None
 
 
-def _is_dict(value):
-    return isinstance(value, dict)
-
-
 def _count(text):
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number; give 1 or more")
@@ -180,24 +172,20 @@ def _parser():
     many.add_argument("notebook", help="a path, or a name such as 04_training")
     best = commands.add_parser("confirm", help="train the best of a sweep or search again, with fresh seeds")
     table = commands.add_parser("collect", help="make a table and figures of executed notebooks")
-    for command in (some, many):
-        command.add_argument("folder", help="where the executed notebooks go")
-        command.add_argument("-f", dest="file", help="a YAML file of the same")
     for command in (best, table):
         command.add_argument("folder", help="the executed notebooks")
     for command, value in ((some, "VALUE"), (many, "VALUE,VALUE,…")):
+        command.add_argument("folder", help="where the executed notebooks go")
         about = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", value)}
         command.add_argument("-p", dest="parameters", **about)
-
+        command.add_argument("-f", dest="file", help="a YAML file of the same")
     many.add_argument("--search", choices=METHODS, help="draw trials from ranges such as 1e-5..0.1")
     many.add_argument("--trials", type=_count, help="how many to draw (default: 20)")
     many.add_argument("--dry-run", action="store_true", help="say what would run, why, and about how long")
     best.add_argument("--top", type=_count, default=3, help="how many settings (default: 3)")
     best.add_argument("--seeds", type=_count, default=5, help="how many seeds for each (default: 5)")
     for command in (many, best):
-        command.add_argument(
-            "--scheduler", help="address of a Dask scheduler (default: this machine's cores)"
-        )
+        command.add_argument("--scheduler", help="address of a Dask scheduler (default: this machine)")
         command.add_argument("--retry", action="store_true", help="repeat failed runs")
     for command in (some, many, best):
         command.add_argument("--workers", type=_count, help="how many at a time (default: what fits)")
@@ -205,9 +193,9 @@ def _parser():
     for command in (many, best, table):
         command.add_argument("--metric", help=f"what to search by, or to draw (default: {CHOSEN_BY})")
     table.add_argument("--output", help="where the table goes (default: the same folder)")
-    for command, action in ((some, _run_command), (many, _sweep_command), (best, _confirm_command)):
+    actions = (_run_command, _sweep_command, _confirm_command, _collect_command)
+    for command, action in zip((some, many, best, table), actions):
         command.set_defaults(command=action)
-    table.set_defaults(command=_collect_command)
     return parser
 
 

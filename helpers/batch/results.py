@@ -142,6 +142,17 @@ def choose_metric(table: "pd.DataFrame", metric: str | None = None) -> str:
     raise no_metric(wanted[0], numbers)
 
 
+def number_in(record: Mapping, metric: str) -> float:
+    """Return a number of a record.
+
+    Raises:
+        ParameterError: it holds no such number.
+    """
+    if type(record.get(metric)) not in (int, float):
+        raise no_metric(metric, record)
+    return record[metric]
+
+
 def no_metric(metric: str, names: Iterable[str]) -> ParameterError:
     """Return the error for a metric that is not among these names of a record."""
     return ParameterError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from helpers.batch.places import inside, is_local
 from helpers.batch.plans import Plan, make_plan, parse_value, range_ends
-from helpers.batch.results import CHOSEN_BY, Executed, interval, no_metric, read_folder
+from helpers.batch.results import CHOSEN_BY, Executed, interval, number_in, read_folder
 from helpers.batch.sweeping import sweep
 from helpers.errors import ParameterError, StorageError, nearest, say
 from helpers.folders import clear_errors
@@ -89,10 +89,7 @@ class Search:
         Raises:
             ParameterError: its record lacks the metric.
         """
-        value = executed.record.get(self.metric)
-        if executed.problem is None and type(value) not in (int, float):
-            raise no_metric(self.metric, executed.record)
-        if executed.problem is None and math.isfinite(value):
+        if executed.problem is None and math.isfinite(value := number_in(executed.record, self.metric)):
             for number in self.waiting.pop(name, []):
                 self.study.tell(number, value, skip_if_finished=True)
 
@@ -123,11 +120,11 @@ def make_search(
     tried = given | {name: ends for name, ends in ranges.items() if ends}
     if len(tried.get("seed", [])) > 1:
         raise ParameterError("A search draws settings, not luck; give one `seed`, and confirm what it finds.")
-    last = max(map(len, tried.values()), default=1)
-    entries = [
-        {name: each[min(place, len(each) - 1)] for name, each in tried.items()} for place in range(last)
-    ]
-    plan = make_plan(notebook, {}, entries)
+    if not all(tried.values()):
+        raise ParameterError("There is nothing to draw: a list of values is empty.")
+    longest = max(map(len, tried.values()), default=1)
+    rows = zip(*([*each, *each[-1:] * (longest - len(each))] for each in tried.values()))
+    plan = make_plan(notebook, {}, [dict(zip(tried, row)) for row in rows] or [{}])
     if len(plan.runs) < 2:
         raise ParameterError("There is nothing to draw; give a range, such as learning_rate 1e-5..0.1.")
     space = {name: _distribution(name, tried[name], bool(ranges.get(name))) for name in tried}
@@ -142,9 +139,7 @@ def _distribution(name, values, is_range):
         return CategoricalDistribution(list(dict.fromkeys(values)))
     low, high = values
     if low >= high:
-        raise ParameterError(
-            f"`{name}` is {low}..{high}; write the lower end first, and a higher one second."
-        )
+        raise ParameterError(f"`{name}` is {low}..{high}; write the lower end first, then a higher one.")
     kind = IntDistribution if PARAMETERS[name].type is int else FloatDistribution
     return kind(low, high, log=0 < 10 * low <= high)
 
@@ -200,19 +195,12 @@ def confirm(
     seed = make_plan(*notebooks, {}).defaults.get("seed")
     chosen = collections.defaultdict(list)
     for run in runs:
-        if metric not in run.record:
-            raise no_metric(metric, run.record)
         settings = {name: value for name, value in run.parameters.items() if name != "seed"}
-        chosen[json.dumps(settings, sort_keys=True)].append(run.record[metric])
+        chosen[json.dumps(settings, sort_keys=True)].append(number_in(run.record, metric))
     best = sorted(chosen, key=lambda settings: -np.mean(chosen[settings]))[:top]
     used = {run.parameters.get("seed", seed) for run in runs}
     fresh = list(itertools.islice((number for number in itertools.count() if number not in used), seeds))
-    plans = [
-        make_plan(
-            *notebooks, {"seed": fresh} | {name: [value] for name, value in json.loads(settings).items()}
-        )
-        for settings in best
-    ]
+    plans = [make_plan(*notebooks, {"seed": fresh}, [json.loads(settings)]) for settings in best]
     if any(run.origin["code"] != plans[0].identity.code for run in runs):
         say("Careful: the code has changed since; what is trained now is not what was searched.")
     everything = {name: values for plan in plans for name, values in plan.runs.items()}
@@ -221,7 +209,7 @@ def confirm(
         say(f"{name} failed: {reason}")
     found, rows = read_folder(place), []
     for settings, plan in zip(best, plans):
-        values = [found[name].record[metric] for name in plan.runs if found[name].problem is None]
+        values = [number_in(found[name].record, metric) for name in plan.runs if found[name].problem is None]
         mean, low, high = interval(values or [math.nan], metric)
         about = {"searched": np.mean(chosen[settings]), "fresh": mean, "low": low, "high": high}
         rows.append(json.loads(settings) | about | {"runs": len(values)})
@@ -231,6 +219,4 @@ def confirm(
 def refuse_test(metric: str) -> None:
     """Raise ParameterError for a metric of test images: nothing is chosen by them."""
     if "test" in metric:
-        raise ParameterError(
-            f"`{metric}` is of test images, by which nothing is chosen; name a validation one."
-        )
+        raise ParameterError(f"`{metric}` is of test images, by which nothing is chosen; name another.")
