@@ -15,7 +15,7 @@ from helpers.batch.places import is_local
 from helpers.batch.plans import NOTEBOOKS, make_plan
 from helpers.batch.results import CHOSEN_BY, write_collected
 from helpers.batch.running import run
-from helpers.batch.searching import METHODS, confirm, make_search, search
+from helpers.batch.searching import METHODS, confirm, make_search
 from helpers.batch.sweeping import describe, sweep
 from helpers.errors import ParameterError, TutorialError, say, short
 
@@ -56,40 +56,34 @@ def _sweep_command(options):
     grid = grid | {name: _values(name, text) for name, text in _pairs(options).items()}
     grid = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
     if options.search:
-        return _search(options, grid, entries)
-    if options.trials or options.metric:
+        if entries != [{}]:
+            raise ParameterError(
+                f"{options.file} has a `list`, from which a search draws nothing; remove it."
+            )
+        trials, metric = options.trials or 20, options.metric or CHOSEN_BY
+        plan = make_search(options.notebook, grid, trials, options.search, metric)
+    elif options.trials or options.metric:
         raise ParameterError("--trials and --metric are for a search; add --search tpe, or leave them out.")
-    plan = make_plan(options.notebook, grid, entries)
+    else:
+        plan = make_plan(options.notebook, grid, entries)
+    if options.dry_run and options.search:
+        print(f"{len(plan)} runs, by {plan.method}:")
+        print(*(f"  {name}: {distribution}" for name, distribution in plan.space.items()), sep="\n")
+        return 0
     if options.dry_run:
         print(*describe(plan, options.folder, options.workers, options.retry), sep="\n")
         return 0
-    return _report(sweep(plan, options.folder, **_how(options)), len(plan.runs), "runs")
-
-
-def _search(options, values, entries):
-    if entries != [{}]:
-        raise ParameterError(f"{options.file} has a `list`, from which a search draws nothing; leave it out.")
-    trials, metric = options.trials or 20, options.metric or CHOSEN_BY
-    drawing = make_search(options.notebook, values, trials, options.search, metric)
-    if options.dry_run:
-        print(f"{trials} trials, by {options.search}:")
-        print(*(f"  {name}: {distribution}" for name, distribution in drawing.space.items()), sep="\n")
-        return 0
-    failed = search(options.notebook, values, options.folder, trials, options.search, metric, **_how(options))
-    return _report(failed, trials, "trials")
-
-
-def _how(options):
-    return {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
-
-
-def _report(failed, count, what):
-    print(f"{count} {what}: {count - len(failed)} finished, {len(failed)} failed.")
+    failed = sweep(plan, options.folder, **_how(options))
+    print(f"{len(plan)} runs: {len(plan) - len(failed)} finished, {len(failed)} failed.")
     for name, reason in failed.items():
         print(f"  {name}: {reason}")
     if failed:
         print("Give the same command with --retry to repeat what failed.")
     return 1 if failed else 0
+
+
+def _how(options):
+    return {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
 
 
 def _confirm_command(options):

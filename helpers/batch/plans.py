@@ -23,9 +23,9 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 DATA = ("dataset", "test_dataset")  # the parameters that name data
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """A notebook and the runs to make of it.
+    """A notebook and the runs to make of it; a `Search` is a plan whose runs are drawn as it goes.
 
     Attributes:
         notebook: its path; of the tutorial's, its stem.
@@ -40,6 +40,17 @@ class Plan:
     identity: Identity
     runs: dict[str, dict]
     defaults: dict
+
+    def __len__(self) -> int:
+        """Return how many runs it has."""
+        return len(self.runs)
+
+    def draw(self, folder: str | Path, origins: Mapping) -> Iterable[tuple[str, dict]]:
+        """Return the name and parameters of every run."""
+        return self.runs.items()
+
+    def tell(self, name: str, executed) -> None:
+        """Learn the result of a run."""
 
     def name(self, parameters: Mapping) -> str:
         """Return the name of a run."""

@@ -103,13 +103,15 @@ def tabulate(found: Mapping[str, Executed]) -> "tuple[pd.DataFrame, dict[str, st
     """Make the table of `collect` from what `read_folder` returns."""
     import pandas as pd
 
-    rows = {name: run for name, run in found.items() if run.record and not run.problem}
-    names = list(dict.fromkeys(name for run in rows.values() for name in run.parameters))
-    table = pd.DataFrame.from_dict(
-        {name: run.record | run.parameters for name, run in rows.items()}, orient="index"
-    ).rename_axis("run")
-    for column in table.columns[table.map(lambda value: isinstance(value, list)).any()]:
-        table[column] = table[column].map(json.dumps)  # a curve
+    def flat(values):
+        return {
+            name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+
+    finished = {name: run for name, run in found.items() if run.record and not run.problem}
+    names = list(dict.fromkeys(name for run in finished.values() for name in run.parameters))
+    rows = {name: flat(run.record | run.parameters) for name, run in finished.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
     table = table[names + [column for column in table if column not in names]]
     left_out = {name: run.problem or "it has no record" for name, run in found.items() if name not in rows}
     return table.sort_values([*names, "run"] if names else "run"), left_out
@@ -132,10 +134,9 @@ def choose_metric(table: "pd.DataFrame", metric: str | None = None) -> str:
     Raises:
         ParameterError: there is no such column of numbers.
     """
-    numbers = [name for name in table.select_dtypes("number").dropna(axis=1, how="all")]
+    numbers = table.select_dtypes("number").dropna(axis=1, how="all")
     numbers = [name for name in numbers if name not in PARAMETERS]
-    accuracies = [name for name in numbers if "accuracy" in name and "test" not in name]
-    wanted = [metric] if metric else [CHOSEN_BY, *accuracies]
+    wanted = [metric] if metric else [CHOSEN_BY, *filter(is_chosen_by, numbers)]
     for name in wanted:
         if name in numbers:
             return name

@@ -27,11 +27,11 @@ METHODS = {"random": "RandomSampler", "tpe": "TPESampler"}  # Optuna's
 
 
 @dataclasses.dataclass
-class Search:
-    """Draws the settings of runs, each when `sweep` asks for it, and learns how they did.
+class Search(Plan):
+    """A plan that draws its runs, each when `sweep` asks for it, and learns how they did.
 
     Attributes:
-        plan: of the notebook; its runs try every value and end of a range, to check them.
+        runs: what was tried to check the search: every value, and the ends of ranges.
         space: name → Optuna's distribution.
         trials: how many to draw, with those of an earlier start of the same search.
         method: "random", or "tpe" (tree-structured Parzen estimator: after ten trials at random it
@@ -39,27 +39,32 @@ class Search:
         metric: the value of the record that is to be high.
     """
 
-    plan: Plan
     space: dict
     trials: int
     method: str
     metric: str
 
+    def __len__(self) -> int:
+        """Return how many runs it draws."""
+        return self.trials
+
     def draw(self, folder: str | Path, origins: Mapping) -> Iterator[tuple[str, dict]]:
-        """Yield the name and parameters of every trial: first those that the folder's study has.
+        """Yield the name and parameters of every run: first those that the folder's study has.
 
         The study goes by all that decides it, so other code, data or ranges start another. Its
-        random numbers start anew with each trial: a search that was stopped goes on as it would have.
+        random numbers start anew with each run: a search that was stopped goes on as it would have.
 
         Raises:
-            StorageError: the study cannot be read or written.
+            StorageError: the study cannot be read or written, or the folder is not of this machine.
         """
         import optuna
         from optuna.storages import JournalStorage, journal
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        if not is_local(folder):
+            raise StorageError(f"A search keeps its study in a folder of this machine; {folder} is none.")
         path = str(Path(folder, "study.log"))
-        seed = next(iter(self.plan.runs.values())).get("seed", self.plan.defaults.get("seed", 0))
+        seed = next(iter(self.runs.values())).get("seed", self.defaults.get("seed", 0))
         decided = [self.method, self.metric, seed, sorted(map(str, self.space.items())), *origins.values()]
         with clear_errors(path, "read", "delete it: finished runs stay", Exception):
             lock = journal.JournalFileOpenLock(path)
@@ -79,7 +84,7 @@ class Search:
 
     def _run(self, trial):
         parameters = dict(sorted(trial.params.items()))
-        name = self.plan.name(parameters)
+        name = self.name(parameters)
         self.waiting[name].append(trial.number)
         return name, parameters
 
@@ -128,7 +133,7 @@ def make_search(
     if len(plan.runs) < 2:
         raise ParameterError("There is nothing to draw; give a range, such as learning_rate 1e-5..0.1.")
     space = {name: _distribution(name, tried[name], bool(ranges.get(name))) for name in tried}
-    return Search(plan, space, trials, method, metric)
+    return Search(**vars(plan), space=space, trials=trials, method=method, metric=metric)
 
 
 def _distribution(name, values, is_range):
@@ -142,26 +147,6 @@ def _distribution(name, values, is_range):
         raise ParameterError(f"`{name}` is {low}..{high}; write the lower end first, then a higher one.")
     kind = IntDistribution if PARAMETERS[name].type is int else FloatDistribution
     return kind(low, high, log=0 < 10 * low <= high)
-
-
-def search(
-    notebook: str | Path,
-    values: Mapping[str, Any],
-    folder: str | Path,
-    trials: int = 20,
-    method: str = "tpe",
-    metric: str = CHOSEN_BY,
-    **options,
-) -> dict[str, str]:
-    """Make a sweep whose settings are drawn: see `make_search`, and `sweep` for ``options`` and result.
-
-    Raises:
-        ParameterError: as `make_search`; or the folder is not of this machine.
-    """
-    drawing = make_search(notebook, values, trials, method, metric)
-    if not is_local(folder):
-        raise ParameterError(f"A search keeps its study in a folder of this machine, which {folder} is not.")
-    return sweep(drawing.plan, folder, search=drawing, **options)
 
 
 def confirm(

@@ -49,7 +49,6 @@ def sweep(
     retry: bool = False,
     execute: Callable = execute,
     limit: float | None = None,
-    search=None,
 ) -> dict[str, str]:
     """Make all runs of a plan that a folder does not hold yet, in parallel, with a progress bar.
 
@@ -59,14 +58,13 @@ def sweep(
     ``retry`` is set. A finished run that has to be made anew moves to ``archive/`` in the folder.
 
     Args:
-        plan: what `make_plan` returns.
+        plan: what `make_plan` or `make_search` returns.
         folder: where the executed notebooks go. Two sweeps at once cannot have the same local one.
         scheduler: the address of a Dask scheduler; None starts a cluster on this machine.
         workers: how many processes to start on this machine; None fits them to cores and memory.
         retry: repeat failed runs.
         execute: the function that executes one run, for tests.
         limit: the minutes after which a run is stopped, and has failed; None for no limit.
-        search: a `Search`, which draws other runs than the plan's; None for a plain sweep.
 
     Returns:
         The failed runs: name → reason in one line.
@@ -83,12 +81,11 @@ def sweep(
 
     def finish(name, executed):
         done[name] = executed
-        if search:
-            search.tell(name, executed)
+        plan.tell(name, executed)
 
     def missing():  # a search draws its next run here, once a worker is free
         found, kept = read_folder(folder), 0
-        for name, parameters in search.draw(folder, origins) if search else plan.runs.items():
+        for name, parameters in plan.draw(folder, origins):
             origin = plan.origin(parameters, fingerprint)
             reason = "" if name in done else why(found.get(name), origin, retry)
             if not reason:
@@ -107,19 +104,17 @@ def sweep(
             say(f"{kept} finished runs of other code or data are kept in {inside(folder, 'archive')}.")
 
     with _only_sweep(folder):
-        tasks = missing() if search else iter(list(missing()))
+        at_once = type(plan) is Plan
+        tasks = iter(list(missing())) if at_once else missing()
         first = list(itertools.islice(tasks, 1))
         if first:
-            total = search.trials if search else len(plan.runs)
             failed = sum(bool(run and run.problem) for run in done.values())
             finished = sum(run is not None for run in done.values()) - failed
             execute = functools.partial(execute, limit=limit) if limit else execute
-            with connect(scheduler, workers, total - finished - failed) as client:
-                waiting = itertools.chain(first, tasks)
-                for name, executed in run_all(
-                    client, waiting, total, execute, finished, failed, ahead=not search
-                ):
-                    finish(name, executed)
+            with connect(scheduler, workers, len(plan) - finished - failed) as client:
+                tasks = itertools.chain(first, tasks)
+                for result in run_all(client, tasks, len(plan), execute, finished, failed, at_once):
+                    finish(*result)
     return {name: run.problem for name, run in done.items() if run.problem}
 
 
