@@ -48,4 +48,6 @@ def fake_sweep(notebook, grid, folder, scheduler=None):
 def fake_search(notebook, folder, scheduler, **options):
     """A search with `fake_execute`, one trial at a time if the scheduler has one worker."""
     space = {"learning_rate": "1e-5..0.1", "epochs": "1", **options.pop("space", {})}
-    return batch.search(notebook, space, folder, scheduler=scheduler, execute=fake_execute, **options)
+    how = {name: options.pop(name) for name in ("trials", "method", "metric") if name in options}
+    search = batch.make_search(notebook, space, **how)
+    return batch.sweep(search, folder, scheduler, execute=fake_execute, **options)

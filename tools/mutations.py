@@ -883,8 +883,8 @@ MUTATIONS = [
     Mutation(
         "A sweep's figure draws the test accuracy",
         "helpers/batch/results.py::choose_metric",
-        "[CHOSEN_BY, *accuracies]",
-        '["test_accuracy", *accuracies]',
+        "[CHOSEN_BY, *filter(is_chosen_by, numbers)]",
+        '["test_accuracy", *filter(is_chosen_by, numbers)]',
         "tests/test_batch.py::test_metric_is_chosen_or_named",
     ),
     Mutation(

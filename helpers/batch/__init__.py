@@ -18,8 +18,8 @@ from helpers.batch.charts import draw_heat_map, draw_sweep
 from helpers.batch.plans import Plan, make_plan
 from helpers.batch.results import collect, compare
 from helpers.batch.running import run
-from helpers.batch.searching import confirm, make_search, search
+from helpers.batch.searching import confirm, make_search
 from helpers.batch.sweeping import sweep
 
 __all__ = ["Plan", "collect", "compare", "confirm", "draw_heat_map", "draw_sweep"]
-__all__ += ["make_plan", "make_search", "run", "search", "sweep"]
+__all__ += ["make_plan", "make_search", "run", "sweep"]

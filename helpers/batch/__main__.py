@@ -14,7 +14,7 @@ import helpers.batch
 from helpers.batch.plans import NOTEBOOKS, make_plan
 from helpers.batch.results import CHOSEN_BY, write_collected
 from helpers.batch.running import run
-from helpers.batch.searching import METHODS, confirm, make_search, range_ends, search
+from helpers.batch.searching import METHODS, confirm, make_search
 from helpers.batch.sweeping import describe, sweep
 from helpers.errors import ParameterError, TutorialError, say, short
 
@@ -44,13 +44,9 @@ def _run_command(options):
 def _sweep_command(options):
     written = {"grid": {}, "list": [{}]} | _read_file(options.file)
     grid, entries = written["grid"], written["list"]
-    unknown = ", ".join(sorted(map(str, set(written) - {"grid", "list"})))
-    if (
-        unknown
-        or not isinstance(grid, dict)
-        or not isinstance(entries, list)
-        or not all(map(_is_dict, entries))
-    ):
+    unknown = ", ".join(sorted(map(str, written.keys() - {"grid", "list"})))
+    mappings = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    if unknown or not isinstance(grid, dict) or not mappings:
         what = f"has {unknown}" if unknown else "is of another form"
         raise ParameterError(
             f"{options.file} {what}; a sweep's file has `grid` and `list`: write `grid` as a mapping from "
@@ -58,39 +54,26 @@ def _sweep_command(options):
         )
     grid = grid | {name: _values(name, text) for name, text in _pairs(options).items()}
     grid = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
-    how = {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
     if options.search:
-        return _search(options, grid, entries, how)
-    if options.trials or options.metric:
-        raise ParameterError("--trials and --metric are for a search; add --search tpe, or leave them out.")
-    for name, values in grid.items():
-        if any(range_ends(name, value) for value in values):
+        if entries != [{}]:
             raise ParameterError(
-                f"`{name}` has a range, of which a grid cannot try every value; list values as 1,2,3, or "
-                "draw from it with --search."
+                f"{options.file} has a `list`, from which a search draws nothing; remove it."
             )
-    plan = make_plan(options.notebook, grid, entries)
+        trials, metric = options.trials or 20, options.metric or CHOSEN_BY
+        plan = make_search(options.notebook, grid, trials, options.search, metric)
+    elif options.trials or options.metric:
+        raise ParameterError("--trials and --metric are for a search; add --search tpe, or leave them out.")
+    else:
+        plan = make_plan(options.notebook, grid, entries)
+    if options.dry_run and options.search:
+        print(f"{len(plan)} runs, by {plan.method}:")
+        print(*(f"  {name}: {distribution}" for name, distribution in plan.space.items()), sep="\n")
+        return 0
     if options.dry_run:
         print(*describe(plan, options.folder, options.workers, options.retry), sep="\n")
         return 0
-    return _report(sweep(plan, options.folder, **how), len(plan.runs), "runs")
-
-
-def _search(options, values, entries, how):
-    if entries != [{}]:
-        raise ParameterError(f"{options.file} has a `list`, from which a search draws nothing; leave it out.")
-    trials, metric = options.trials or 20, options.metric or CHOSEN_BY
-    drawing = make_search(options.notebook, values, trials, options.search, metric)
-    if options.dry_run:
-        print(f"{trials} trials, by {options.search}:")
-        print(*(f"  {name}: {distribution}" for name, distribution in drawing.space.items()), sep="\n")
-        return 0
-    failed = search(options.notebook, values, options.folder, trials, options.search, metric, **how)
-    return _report(failed, trials, "trials")
-
-
-def _report(failed, count, what):
-    print(f"{count} {what}: {count - len(failed)} finished, {len(failed)} failed.")
+    failed = sweep(plan, options.folder, **_how(options))
+    print(f"{len(plan)} runs: {len(plan) - len(failed)} finished, {len(failed)} failed.")
     for name, reason in failed.items():
         print(f"  {name}: {reason}")
     if failed:
@@ -98,9 +81,12 @@ def _report(failed, count, what):
     return 1 if failed else 0
 
 
+def _how(options):
+    return {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
+
+
 def _confirm_command(options):
-    how = {name: getattr(options, name) for name in ("scheduler", "workers", "retry", "limit")}
-    table = confirm(options.folder, options.top, options.seeds, options.metric or CHOSEN_BY, **how)
+    table = confirm(options.folder, options.top, options.seeds, options.metric or CHOSEN_BY, **_how(options))
     _print_table(table)
     return 0 if (table["runs"] == options.seeds).all() else 1
 
@@ -135,10 +121,6 @@ def _values(name, text):
         raise ParameterError(
             f"`{name}` is {text!r}; write values as 1,2,3, and one with a comma as '\"a,b.npz\",c.npz'."
         ) from None
-
-
-def _is_dict(value):
-    return isinstance(value, dict)
 
 
 def _count(text):
@@ -181,24 +163,20 @@ def _parser():
     many.add_argument("notebook", help="a path, or a name such as 04_training")
     best = commands.add_parser("confirm", help="train the best of a sweep or search again, with fresh seeds")
     table = commands.add_parser("collect", help="make a table and figures of executed notebooks")
-    for command in (some, many):
-        command.add_argument("folder", help="where the executed notebooks go")
-        command.add_argument("-f", dest="file", help="a YAML file of the same")
     for command in (best, table):
         command.add_argument("folder", help="the executed notebooks")
     for command, value in ((some, "VALUE"), (many, "VALUE,VALUE,…")):
+        command.add_argument("folder", help="where the executed notebooks go")
         about = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", value)}
         command.add_argument("-p", dest="parameters", **about)
-
+        command.add_argument("-f", dest="file", help="a YAML file of the same")
     many.add_argument("--search", choices=METHODS, help="draw trials from ranges such as 1e-5..0.1")
     many.add_argument("--trials", type=_count, help="how many to draw (default: 20)")
     many.add_argument("--dry-run", action="store_true", help="say what would run, why, and about how long")
     best.add_argument("--top", type=_count, default=3, help="how many settings (default: 3)")
     best.add_argument("--seeds", type=_count, default=5, help="how many seeds for each (default: 5)")
     for command in (many, best):
-        command.add_argument(
-            "--scheduler", help="address of a Dask scheduler (default: this machine's cores)"
-        )
+        command.add_argument("--scheduler", help="address of a Dask scheduler (default: this machine)")
         command.add_argument("--retry", action="store_true", help="repeat failed runs")
     for command in (some, many, best):
         command.add_argument("--workers", type=_count, help="how many at a time (default: what fits)")
@@ -206,9 +184,9 @@ def _parser():
     for command in (many, best, table):
         command.add_argument("--metric", help=f"what to search by, or to draw (default: {CHOSEN_BY})")
     table.add_argument("--output", help="where the table goes (default: the same folder)")
-    for command, action in ((some, _run_command), (many, _sweep_command), (best, _confirm_command)):
+    actions = (_run_command, _sweep_command, _confirm_command, _collect_command)
+    for command, action in zip((some, many, best, table), actions):
         command.set_defaults(command=action)
-    table.set_defaults(command=_collect_command)
     return parser
 
 

@@ -42,7 +42,7 @@ def draw_sweep(table: "pd.DataFrame", metric: str, parameters: Sequence[str]) ->
         axis.set_xlabel(parameter.replace("_", " ") if parameter else "all runs")
         if drawn:
             axis.plot(table[parameter], factor * table[metric], "o", color=BLUE, alpha=0.6)
-            axis.set_xscale(_scale(table, parameter))
+            _spread(axis, "x", table[parameter])
             continue
         others = [name for name in parameters if name != parameter]
         series = list(table.groupby(others)) if others else [((), table)]
@@ -86,7 +86,8 @@ def draw_heat_map(table: "pd.DataFrame", metric: str, parameters: Sequence[str])
     figure, axis = plt.subplots(figsize=(7.2, 4.8))
     if _is_drawn(table[x]) or _is_drawn(table[y]):
         shown = axis.scatter(table[x], table[y], c=factor * table[metric], s=80, cmap="viridis")
-        axis.set(xscale=_scale(table, x), yscale=_scale(table, y))
+        _spread(axis, "x", table[x])
+        _spread(axis, "y", table[y])
     else:
         means = factor * table.pivot_table(metric, y, x)
         shown = axis.imshow(means, origin="lower", aspect="auto", cmap="viridis")
@@ -110,11 +111,13 @@ def _is_drawn(column):
     return column.dtype.kind in "if" and column.nunique() > len(column) / 2
 
 
-def _scale(table, parameter):
-    """Return a logarithmic scale for a parameter that is above 0 and spreads over a power of ten."""
-    column, above = table[parameter], PARAMETERS[parameter].low  # None of texts
-    wide = above and column.dtype.kind in "if" and 10 * column.min() <= column.max()
-    return "log" if wide else "linear"
+def _spread(axes, side, column):
+    """Make an axis logarithmic for a parameter that is above 0 and spreads over a power of ten."""
+    above = PARAMETERS[column.name].low  # None of texts
+    if above and column.dtype.kind in "if" and 10 * column.min() <= column.max():
+        axes.set(**{f"{side}scale": "log"})
+        getattr(axes, f"{side}axis").set_major_formatter("{x:g}")
+        getattr(axes, f"{side}axis").set_minor_formatter("")
 
 
 def _title(table, metric, parameters):
@@ -127,4 +130,5 @@ def _title(table, metric, parameters):
     if not is_chosen_by(metric):
         return f"Mean {name}: from {means.min():.4g}{unit} to {means.max():.4g}{unit}"
     best = in_words(named(parameters, means.idxmax()))
-    return f"Highest mean {name}: {means.max():.4g}{unit}, at {best}"
+    mean = "mean " if len(means) < len(table) else ""  # of several runs
+    return f"Highest {mean}{name}: {means.max():.4g}{unit}, at {best}"

@@ -23,9 +23,9 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 DATA = ("dataset", "test_dataset")  # the parameters that name data
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """A notebook and the runs to make of it.
+    """A notebook and the runs to make of it; a `Search` is a plan whose runs are drawn as it goes.
 
     Attributes:
         notebook: its path; of the tutorial's, its stem.
@@ -40,6 +40,17 @@ class Plan:
     identity: Identity
     runs: dict[str, dict]
     defaults: dict
+
+    def __len__(self) -> int:
+        """Return how many runs it has."""
+        return len(self.runs)
+
+    def draw(self, folder: str | Path, origins: Mapping) -> Iterable[tuple[str, dict]]:
+        """Return the name and parameters of every run."""
+        return self.runs.items()
+
+    def tell(self, name: str, executed) -> None:
+        """Learn the result of a run."""
 
     def name(self, parameters: Mapping) -> str:
         """Return the name of a run."""
@@ -132,6 +143,13 @@ def make_plan(notebook: str | Path, grid: Mapping[str, Iterable], entries: Itera
     return Plan(place, nbformat.writes(content), of_notebook(content, path.parent), runs, defaults)
 
 
+def range_ends(name: str, value: object) -> list[str]:
+    """Return the ends of a range such as ``"1e-5..0.1"`` of a parameter that is a number, else []."""
+    number = name in PARAMETERS and PARAMETERS[name].type in (int, float)
+    match = re.fullmatch(r"(.+?)\.\.(.+)", value) if number and isinstance(value, str) else None
+    return list(match.groups()) if match else []
+
+
 def parse_value(name: str, value):
     """Return a checked value, read from text if it is text, as command lines and YAML give it.
 
@@ -139,8 +157,13 @@ def parse_value(name: str, value):
     that is a truth value; 0 becomes 0.0 where any number is accepted.
 
     Raises:
-        ParameterError: as `helpers.parameters.check_value`.
+        ParameterError: as `helpers.parameters.check_value`; or it is a range, which is for searches.
     """
+    if range_ends(name, value):
+        raise ParameterError(
+            f"`{name}` is {value}, a range, and a grid cannot try every value of it; list values as 1,2,3, "
+            "or draw from it with --search."
+        )
     wanted = PARAMETERS[name].type if name in PARAMETERS else str
     if type(value) is str and wanted is bool:
         value = {"true": True, "false": False}.get(value.lower(), value)

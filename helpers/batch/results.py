@@ -101,13 +101,15 @@ def tabulate(found: Mapping[str, Executed]) -> "tuple[pd.DataFrame, dict[str, st
     """Make the table of `collect` from what `read_folder` returns."""
     import pandas as pd
 
-    rows = {name: run for name, run in found.items() if run.record and not run.problem}
-    names = list(dict.fromkeys(name for run in rows.values() for name in run.parameters))
-    table = pd.DataFrame.from_dict(
-        {name: run.record | run.parameters for name, run in rows.items()}, orient="index"
-    ).rename_axis("run")
-    for column in table.columns[table.map(lambda value: isinstance(value, list)).any()]:
-        table[column] = table[column].map(json.dumps)  # a curve
+    def flat(values):
+        return {
+            name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+
+    finished = {name: run for name, run in found.items() if run.record and not run.problem}
+    names = list(dict.fromkeys(name for run in finished.values() for name in run.parameters))
+    rows = {name: flat(run.record | run.parameters) for name, run in finished.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
     table = table[names + [column for column in table if column not in names]]
     left_out = {name: run.problem or "it has no record" for name, run in found.items() if name not in rows}
     return table.sort_values([*names, "run"] if names else "run"), left_out
@@ -130,14 +132,24 @@ def choose_metric(table: "pd.DataFrame", metric: str | None = None) -> str:
     Raises:
         ParameterError: there is no such column of numbers.
     """
-    numbers = [name for name in table.select_dtypes("number").dropna(axis=1, how="all")]
+    numbers = table.select_dtypes("number").dropna(axis=1, how="all")
     numbers = [name for name in numbers if name not in PARAMETERS]
-    accuracies = [name for name in numbers if "accuracy" in name and "test" not in name]
-    wanted = [metric] if metric else [CHOSEN_BY, *accuracies]
+    wanted = [metric] if metric else [CHOSEN_BY, *filter(is_chosen_by, numbers)]
     for name in wanted:
         if name in numbers:
             return name
     raise no_metric(wanted[0], numbers)
+
+
+def number_in(record: Mapping, metric: str) -> float:
+    """Return a number of a record.
+
+    Raises:
+        ParameterError: it holds no such number.
+    """
+    if type(record.get(metric)) not in (int, float):
+        raise no_metric(metric, record)
+    return record[metric]
 
 
 def no_metric(metric: str, names: Iterable[str]) -> ParameterError:
@@ -201,7 +213,8 @@ def named(names, settings):
 
 def in_words(settings: Mapping) -> str:
     """Return settings as people read them."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+    short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in settings.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in short.items())
 
 
 def write_collected(

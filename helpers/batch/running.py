@@ -158,12 +158,8 @@ def run_all(
 ) -> Iterator[tuple[str, Executed]]:
     """Send runs to a cluster, keep what comes back and yield it, with a progress bar.
 
-    Args:
-        client: Dask's.
-        tasks: the runs by name. If not ``ahead``, the next is asked for when a worker is free to
-            make it, and what came back before has been yielded.
-        total, finished, failed: of all runs, these and earlier ones, for the bar.
-        execute: executes one run.
+    ``total``, ``finished`` and ``failed`` count earlier runs too, for the bar. If not ``ahead``, the
+    next task is asked for when a worker is free and what came back before it has been yielded.
 
     Raises:
         StorageError: an output cannot be written.

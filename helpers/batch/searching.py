@@ -6,15 +6,14 @@ import hashlib
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from helpers.batch.plans import Plan, make_plan, parse_value
-from helpers.batch.results import CHOSEN_BY, Executed, interval, no_metric, read_folder
+from helpers.batch.plans import Plan, make_plan, parse_value, range_ends
+from helpers.batch.results import CHOSEN_BY, Executed, interval, number_in, read_folder
 from helpers.batch.sweeping import sweep
 from helpers.errors import ParameterError, StorageError, nearest, say
 from helpers.folders import clear_errors
@@ -26,19 +25,12 @@ if TYPE_CHECKING:
 METHODS = {"random": "RandomSampler", "tpe": "TPESampler"}  # Optuna's
 
 
-def range_ends(name: str, value: Any) -> list[str]:
-    """Return the ends of a range such as ``"1e-5..0.1"`` of a parameter that is a number, else []."""
-    number = name in PARAMETERS and PARAMETERS[name].type in (int, float)
-    match = re.fullmatch(r"(.+?)\.\.(.+)", value) if number and isinstance(value, str) else None
-    return list(match.groups()) if match else []
-
-
 @dataclasses.dataclass
-class Search:
-    """Draws the settings of runs, each when `sweep` asks for it, and learns how they did.
+class Search(Plan):
+    """A plan that draws its runs, each when `sweep` asks for it, and learns how they did.
 
     Attributes:
-        plan: of the notebook; its runs try every value and end of a range, to check them.
+        runs: what was tried to check the search: every value, and the ends of ranges.
         space: name → Optuna's distribution.
         trials: how many to draw, with those of an earlier start of the same search.
         method: "random", or "tpe" (tree-structured Parzen estimator: after ten trials at random it
@@ -46,17 +38,20 @@ class Search:
         metric: the value of the record that is to be high.
     """
 
-    plan: Plan
     space: dict
     trials: int
     method: str
     metric: str
 
+    def __len__(self) -> int:
+        """Return how many runs it draws."""
+        return self.trials
+
     def draw(self, folder: str | Path, origins: Mapping) -> Iterator[tuple[str, dict]]:
-        """Yield the name and parameters of every trial: first those that the folder's study has.
+        """Yield the name and parameters of every run: first those that the folder's study has.
 
         The study goes by all that decides it, so other code, data or ranges start another. Its
-        random numbers start anew with each trial: a search that was stopped goes on as it would have.
+        random numbers start anew with each run: a search that was stopped goes on as it would have.
 
         Raises:
             StorageError: the study cannot be read or written.
@@ -66,7 +61,7 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         path = str(Path(folder, "study.log"))
-        seed = next(iter(self.plan.runs.values())).get("seed", self.plan.defaults.get("seed", 0))
+        seed = next(iter(self.runs.values())).get("seed", self.defaults.get("seed", 0))
         decided = [self.method, self.metric, seed, sorted(map(str, self.space.items())), *origins.values()]
         with clear_errors(path, "read", "delete it: finished runs stay", Exception):
             lock = journal.JournalFileOpenLock(path)
@@ -86,7 +81,7 @@ class Search:
 
     def _run(self, trial):
         parameters = dict(sorted(trial.params.items()))
-        name = self.plan.name(parameters)
+        name = self.name(parameters)
         self.waiting[name].append(trial.number)
         return name, parameters
 
@@ -96,10 +91,7 @@ class Search:
         Raises:
             ParameterError: its record lacks the metric.
         """
-        value = executed.record.get(self.metric)
-        if executed.problem is None and type(value) not in (int, float):
-            raise no_metric(self.metric, executed.record)
-        if executed.problem is None and math.isfinite(value):
+        if executed.problem is None and math.isfinite(value := number_in(executed.record, self.metric)):
             for number in self.waiting.pop(name, []):
                 self.study.tell(number, value, skip_if_finished=True)
 
@@ -130,15 +122,15 @@ def make_search(
     tried = given | {name: ends for name, ends in ranges.items() if ends}
     if len(tried.get("seed", [])) > 1:
         raise ParameterError("A search draws settings, not luck; give one `seed`, and confirm what it finds.")
-    last = max(map(len, tried.values()), default=1)
-    entries = [
-        {name: each[min(place, len(each) - 1)] for name, each in tried.items()} for place in range(last)
-    ]
-    plan = make_plan(notebook, {}, entries)
+    if not all(tried.values()):
+        raise ParameterError("There is nothing to draw: a list of values is empty.")
+    longest = max(map(len, tried.values()), default=1)
+    rows = zip(*([*each, *each[-1:] * (longest - len(each))] for each in tried.values()))
+    plan = make_plan(notebook, {}, [dict(zip(tried, row)) for row in rows] or [{}])
     if len(plan.runs) < 2:
         raise ParameterError("There is nothing to draw; give a range, such as learning_rate 1e-5..0.1.")
     space = {name: _distribution(name, tried[name], bool(ranges.get(name))) for name in tried}
-    return Search(plan, space, trials, method, metric)
+    return Search(**vars(plan), space=space, trials=trials, method=method, metric=metric)
 
 
 def _distribution(name, values, is_range):
@@ -149,29 +141,9 @@ def _distribution(name, values, is_range):
         return CategoricalDistribution(list(dict.fromkeys(values)))
     low, high = values
     if low >= high:
-        raise ParameterError(
-            f"`{name}` is {low}..{high}; write the lower end first, and a higher one second."
-        )
+        raise ParameterError(f"`{name}` is {low}..{high}; write the lower end first, then a higher one.")
     kind = IntDistribution if PARAMETERS[name].type is int else FloatDistribution
     return kind(low, high, log=0 < 10 * low <= high)
-
-
-def search(
-    notebook: str | Path,
-    values: Mapping[str, Any],
-    folder: str | Path,
-    trials: int = 20,
-    method: str = "tpe",
-    metric: str = CHOSEN_BY,
-    **options,
-) -> dict[str, str]:
-    """Make a sweep whose settings are drawn: see `make_search`, and `sweep` for ``options`` and result.
-
-    Raises:
-        ParameterError: as `make_search`.
-    """
-    drawing = make_search(notebook, values, trials, method, metric)
-    return sweep(drawing.plan, folder, search=drawing, **options)
 
 
 def confirm(
@@ -205,19 +177,12 @@ def confirm(
     seed = make_plan(*notebooks, {}).defaults.get("seed")
     chosen = collections.defaultdict(list)
     for run in runs:
-        if metric not in run.record:
-            raise no_metric(metric, run.record)
         settings = {name: value for name, value in run.parameters.items() if name != "seed"}
-        chosen[json.dumps(settings, sort_keys=True)].append(run.record[metric])
+        chosen[json.dumps(settings, sort_keys=True)].append(number_in(run.record, metric))
     best = sorted(chosen, key=lambda settings: -np.mean(chosen[settings]))[:top]
     used = {run.parameters.get("seed", seed) for run in runs}
     fresh = list(itertools.islice((number for number in itertools.count() if number not in used), seeds))
-    plans = [
-        make_plan(
-            *notebooks, {"seed": fresh} | {name: [value] for name, value in json.loads(settings).items()}
-        )
-        for settings in best
-    ]
+    plans = [make_plan(*notebooks, {"seed": fresh}, [json.loads(settings)]) for settings in best]
     if any(run.origin["code"] != plans[0].identity.code for run in runs):
         say("Careful: the code has changed since; what is trained now is not what was searched.")
     everything = {name: values for plan in plans for name, values in plan.runs.items()}
@@ -226,7 +191,7 @@ def confirm(
         say(f"{name} failed: {reason}")
     found, rows = read_folder(place), []
     for settings, plan in zip(best, plans):
-        values = [found[name].record[metric] for name in plan.runs if found[name].problem is None]
+        values = [number_in(found[name].record, metric) for name in plan.runs if found[name].problem is None]
         mean, low, high = interval(values or [math.nan], metric)
         about = {"searched": np.mean(chosen[settings]), "fresh": mean, "low": low, "high": high}
         rows.append(json.loads(settings) | about | {"runs": len(values)})
@@ -236,6 +201,4 @@ def confirm(
 def refuse_test(metric: str) -> None:
     """Raise ParameterError for a metric of test images: nothing is chosen by them."""
     if "test" in metric:
-        raise ParameterError(
-            f"`{metric}` is of test images, by which nothing is chosen; name a validation one."
-        )
+        raise ParameterError(f"`{metric}` is of test images, by which nothing is chosen; name another.")

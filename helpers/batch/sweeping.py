@@ -46,7 +46,6 @@ def sweep(
     retry: bool = False,
     execute: Callable = execute,
     limit: float | None = None,
-    search=None,
 ) -> dict[str, str]:
     """Make all runs of a plan that a folder does not hold yet, in parallel, with a progress bar.
 
@@ -56,14 +55,13 @@ def sweep(
     ``retry`` is set. A finished run that has to be made anew moves to ``archive/`` in the folder.
 
     Args:
-        plan: what `make_plan` returns.
+        plan: what `make_plan` or `make_search` returns.
         folder: where the executed notebooks go. Two sweeps at once cannot have the same one.
         scheduler: the address of a Dask scheduler; None starts a cluster on this machine.
         workers: how many processes to start on this machine; None fits them to cores and memory.
         retry: repeat failed runs.
         execute: the function that executes one run, for tests.
         limit: the minutes after which a run is stopped, and has failed; None for no limit.
-        search: a `Search`, which draws other runs than the plan's; None for a plain sweep.
 
     Returns:
         The failed runs: name → reason in one line.
@@ -80,17 +78,16 @@ def sweep(
 
     def finish(name, executed):
         done[name] = executed
-        if search:
-            search.tell(name, executed)
+        plan.tell(name, executed)
 
     def missing():  # a search draws its next run here, once a worker is free
         found, kept = read_folder(folder), 0
-        for name, parameters in search.draw(folder, origins) if search else plan.runs.items():
+        for name, parameters in plan.draw(folder, origins):
             origin = plan.origin(parameters, fingerprint)
-            reason = why(found.get(name), origin, retry)
-            if name in done or not reason:
+            reason = "" if name in done else why(found.get(name), origin, retry)
+            if not reason:
                 executed = done.get(name, found.get(name))
-                if executed:
+                if executed:  # and not drawn a second time while it is being made
                     finish(name, executed)
                 continue
             if reason != "new" and not reason.startswith("failed before"):
@@ -104,19 +101,17 @@ def sweep(
             say(f"{kept} finished runs of other code or data are kept in {Path(folder, 'archive')}.")
 
     with _only_sweep(folder):
-        tasks = missing() if search else iter(list(missing()))
+        at_once = type(plan) is Plan
+        tasks = iter(list(missing())) if at_once else missing()
         first = list(itertools.islice(tasks, 1))
         if first:
-            total = search.trials if search else len(plan.runs)
             failed = sum(bool(run and run.problem) for run in done.values())
             finished = sum(run is not None for run in done.values()) - failed
             execute = functools.partial(execute, limit=limit) if limit else execute
-            with connect(scheduler, workers, total - finished - failed) as client:
-                waiting = itertools.chain(first, tasks)
-                for name, executed in run_all(
-                    client, waiting, total, execute, finished, failed, ahead=not search
-                ):
-                    finish(name, executed)
+            with connect(scheduler, workers, len(plan) - finished - failed) as client:
+                tasks = itertools.chain(first, tasks)
+                for result in run_all(client, tasks, len(plan), execute, finished, failed, at_once):
+                    finish(*result)
     return {name: run.problem for name, run in done.items() if run.problem}
 
 
