@@ -1,6 +1,7 @@
 """What executed notebooks hold: read one by one, and all of a folder as a table."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,8 +170,7 @@ def interval(values: Sequence[float], metric: str) -> tuple[float, float, float]
     """Return a mean with its 95% interval: (mean, low, high); of a share, within its range."""
     from helpers.evaluation import mean_interval
 
-    mean, low, high = mean_interval(values)
-    return (mean, max(low, 0), min(high, 1)) if "accuracy" in metric else (mean, low, high)
+    return mean_interval(values, within=(0, 1) if "accuracy" in metric else (-math.inf, math.inf))
 
 
 def compare(table: "pd.DataFrame", metric: str) -> "pd.DataFrame":
