@@ -72,6 +72,8 @@ dev: .venv/dev
 .venv/dev: .venv/ready
 	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook,book,test,dev]'
 	$(BIN)/nbdime config-git --enable
+	git config diff.jupyternotebook.command '"$(CURDIR)/$(BIN)/git-nbdiffdriver" diff' # also where .venv is not on PATH
+	git config merge.jupyternotebook.driver '"$(CURDIR)/$(BIN)/git-nbmergedriver" merge %O %A %B %L %P'
 	$(BIN)/pre-commit install
 	touch $@
 

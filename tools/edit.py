@@ -48,6 +48,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", help="the first letters of a notebook's name, as in 04")
     (path,) = refresh.named([parser.parse_args().name])
+    for check in (["check"], ["format", "--check"]):
+        if subprocess.run([sys.executable, "-m", "ruff", *check, "--quiet", str(path)]).returncode:
+            print(f"Ruff would write {path.name} otherwise; the commit's hook, or `ruff format`, does it.")
     with tempfile.TemporaryDirectory() as scratch:
         before, after = (Path(scratch, when) for when in ("before", "after"))
         for folder in (before, after):
@@ -66,7 +69,15 @@ def main():
             refresh.clean(notebook)
             nbformat.write(notebook, output)
         if old.exists():
-            command = [sys.executable, "-m", "nbdime", "diff", "--ignore-metadata", "--ignore-details"]
+            command = [
+                sys.executable,
+                "-m",
+                "nbdime",
+                "diff",
+                "--ignore-metadata",
+                "--ignore-details",
+                "--ignore-id",
+            ]
             subprocess.run([*command, str(before / path.name), str(after / path.name)], check=True)
     print(f"{path.name} runs from the top. When it says what you want: make refresh N={path.name[:2]}")
 

@@ -246,6 +246,7 @@ def main():
     shutil.rmtree(runs, ignore_errors=True)
     os.environ["MNIST_RUNS"] = str(runs)  # train anew
     chosen = choose(refresh.notebook_paths(), options.all, options.names)
+    print(f"{len(chosen)} to execute: {', '.join(f'{path.stem} ({why})' for path, why in chosen.items())}")
     wrong = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         running = {pool.submit(refresh.execute, path): path for path in chosen}
