@@ -193,7 +193,7 @@ def execute(path, parameters=None):
 
 
 def execute_again(path, alone):
-    """Execute a committed notebook. ``alone``, its duration stays: then it also trains what others leave to it."""
+    """Execute a committed notebook. ``alone`` it keeps its duration: it trains what others would leave."""
     before = nbformat.read(path, as_version=4).metadata.get("tutorial", {})
     notebook = execute(path)
     if alone and "duration" in before:
