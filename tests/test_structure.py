@@ -425,7 +425,7 @@ def test_the_figures_of_the_study_come_from_its_tables():
         shares = (seconds / plain).reindex(seconds.index)
         assert record[f"{name}_seconds"] == pytest.approx(seconds.median())
         assert record.get(f"{name}_share", np.nan) == pytest.approx(shares.median(skipna=False), nan_ok=True)
-        assert runs["seed"].nunique() == len(runs) >= 3
+        assert runs["seed"].nunique() == len(runs) >= 2
     for track, table in tables.items():
         _, tested_on, runs = study.read_track(track)
         assert (table["test_accuracy"].isna() == (tested_on is None)).all()
