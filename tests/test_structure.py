@@ -96,7 +96,6 @@ def test_what_is_folded_is_folded_everywhere(path):
 
 
 # These are still to be written so.
-LONG_BEFORE_THE_FIRST_PICTURE = {"11", "12"}
 LONG_CELLS = {"07", "08", "09", "10", "11", "12"}
 
 
@@ -118,7 +117,7 @@ def test_digits_come_before_machinery(path):
         lines += lines_of(cell)
         if "show(" in cell.source:
             break
-    assert lines <= 12 or path.name[:2] in LONG_BEFORE_THE_FIRST_PICTURE
+    assert lines <= 12
 
 
 @each_notebook
