@@ -49,8 +49,8 @@ def test_comments_and_docstrings_change_nothing_and_an_expression_does(copy):
     copy("helpers/evaluation.py", "confidence=0.95", "confidence=0.9")
     after = hashes()
     changed = {number for number in before if after[number] != before[number]}
-    assert {"00", "05", "06", "11"} <= changed  # 00 by the pad of helpers.draw
-    assert not {"01", "02", "03"} & changed
+    assert {"05", "06", "11", "12"} <= changed  # 12 by the page of helpers.draw
+    assert not {"00", "01", "02", "03"} & changed  # 00 takes the pad alone
 
 
 def test_a_cell_counts_by_its_meaning():
