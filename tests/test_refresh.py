@@ -76,10 +76,10 @@ def test_what_differs_from_run_to_run_is_taken_out():
 
 def test_a_notebook_executed_alone_keeps_its_duration(tmp_path, monkeypatch):
     path = tmp_path / "04_training.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(metadata={"tutorial": {"duration": "about 2 minutes"}}), path)
+    nbformat.write(new_notebook(metadata={"tutorial": {"duration": "about 2 minutes"}}), path)
 
     def execute(path):
-        return nbformat.v4.new_notebook(metadata={"tutorial": {"duration": "about 3 minutes"}})
+        return new_notebook(metadata={"tutorial": {"duration": "about 3 minutes"}})
 
     monkeypatch.setattr(refresh, "execute", execute)
     for alone, minutes in ((True, 2), (False, 3)):
@@ -89,12 +89,12 @@ def test_a_notebook_executed_alone_keeps_its_duration(tmp_path, monkeypatch):
 
 def test_tags_decide_what_is_folded():
     cells = [
-        nbformat.v4.new_code_cell("check_1 = 0", metadata={"tags": ["check", "hide-input"]}),
+        new_code_cell("check_1 = 0", metadata={"tags": ["check", "hide-input"]}),
         nbformat.v4.new_markdown_cell("#### Solution 1"),
-        nbformat.v4.new_code_cell("# Solution 1", metadata={"tags": ["solution"]}),
-        nbformat.v4.new_code_cell("answer = ..."),
+        new_code_cell("# Solution 1", metadata={"tags": ["solution"]}),
+        new_code_cell("answer = ..."),
     ]
-    refresh.fold(nbformat.v4.new_notebook(cells=cells))
+    refresh.fold(new_notebook(cells=cells))
     assert cells[0].metadata.jupyter.source_hidden and cells[0].metadata.cellView == "form"
     assert cells[1].metadata["jp-MarkdownHeadingCollapsed"]
     assert cells[2].metadata.cellView == "form" and "jupyter" not in cells[2].metadata

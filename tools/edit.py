@@ -69,15 +69,8 @@ def main():
             refresh.clean(notebook)
             nbformat.write(notebook, output)
         if old.exists():
-            command = [
-                sys.executable,
-                "-m",
-                "nbdime",
-                "diff",
-                "--ignore-metadata",
-                "--ignore-details",
-                "--ignore-id",
-            ]
+            ignored = [f"--ignore-{what}" for what in ("metadata", "details", "id")]
+            command = [sys.executable, "-m", "nbdime", "diff", *ignored]
             subprocess.run([*command, str(before / path.name), str(after / path.name)], check=True)
     print(f"{path.name} runs from the top. When it says what you want: make refresh N={path.name[:2]}")
 
