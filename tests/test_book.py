@@ -73,6 +73,16 @@ def test_every_link_and_anchor_leads_somewhere(book):
                     assert unquote(target.fragment) in pages[file].anchors, f"{name}: {link}"
 
 
+def test_a_helper_in_a_notebooks_code_leads_to_what_it_does_and_to_its_own_code(book):
+    links = Page(book / "notebooks" / "04_training.html").links
+    assert "../tools/book/helpers.html#helpers.storage.load_or_train" in links
+    assert "../_modules/helpers/training.html" in links  # from the text
+    about = Page(book / "tools" / "book" / "helpers.html")
+    assert "../../_modules/helpers/storage.html#load_or_train" in about.links
+    modules = {f"module-helpers.{path.stem}" for path in (ROOT / "helpers").glob("[a-z]*.py")}
+    assert modules <= about.anchors
+
+
 @pytest.mark.slow
 def test_every_picture_has_a_text(book):
     for name in ["index.html", *LESSONS]:
@@ -120,7 +130,7 @@ def page(browser, address):
 @pytest.mark.slow
 def test_no_page_scrolls_sideways(page, book, width):
     page.set_viewport_size({"width": width, "height": 800})
-    for path in [*book.glob("*.html"), *book.glob("notebooks/*.html")]:
+    for path in [*book.glob("*.html"), *book.glob("notebooks/*.html"), *book.glob("tools/book/*.html")]:
         page.goto(path.relative_to(book).as_posix())
         excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert excess <= 0, path.name
@@ -131,7 +141,13 @@ def test_nothing_keeps_people_from_reading(page):
     from axe_playwright_python.sync_playwright import Axe
 
     axe = Axe()
-    for name in ["index.html", LESSONS[0], LESSONS[12], "search.html"]:  # the others take minutes
+    for name in [
+        "index.html",
+        LESSONS[0],
+        LESSONS[12],
+        "tools/book/helpers.html",
+        "search.html",
+    ]:  # the others take minutes
         page.goto(name)
         found = axe.run(
             page, options={"resultTypes": ["violations"], "iframes": False, "preload": False}

@@ -1,4 +1,4 @@
-"""The course as a website: `make book` builds it from the committed notebooks, README and glossary.
+"""The course as a website: `make book` builds it from the committed notebooks, README, glossary and helpers.
 
 Nothing is executed. While Sphinx reads a source, `prepare` adapts what it holds for other readers:
 solutions fold, figures keep the text for those who cannot see them, the page to draw on opens.
@@ -8,6 +8,7 @@ import html
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -15,6 +16,8 @@ from latex2mathml.converter import convert
 
 ROOT = Path(__file__).resolve().parents[2]
 address = re.search(r'^Repository = "(.+?)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[1]
+
+sys.path.insert(0, str(ROOT))  # the helpers of this checkout
 
 project = "MNIST, step by step"
 author = "the mnist-classification authors"
@@ -25,14 +28,18 @@ html_copy_source = False
 html_use_index = False
 
 root_doc = "README"
+HELPERS = "tools/book/helpers"
 texts = [name for name in ("GLOSSARY", "CHANGELOG", "CONTRIBUTING") if (ROOT / f"{name}.md").exists()]
-include_patterns = ["README.md", *(f"{name}.md" for name in texts), "notebooks/*.ipynb"]
+include_patterns = ["README.md", *(f"{name}.md" for name in texts), "notebooks/*.ipynb", f"{HELPERS}.md"]
 html_extra_path = ["../../figures/draw_a_digit.html"]
 html_favicon = "static/icon.svg"
 html_static_path = ["static"]
 html_css_files = ["book.css"]
 
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions += ["sphinx_codeautolink"]  # a helper's name in a notebook's code leads to what it does
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_preserve_defaults = True
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_code_prompt_show = "Show the code"
@@ -65,6 +72,20 @@ CONTENTS = """
 ```
 """
 
+MODULE = """
+## {name}
+
+```{{eval-rst}}
+.. automodule:: helpers.{name}
+```
+"""
+
+
+def modules():
+    """Return the names of all helpers, those of packages by the package that offers them."""
+    paths = sorted((ROOT / "helpers").glob("[a-z]*.py")) + sorted((ROOT / "helpers").glob("*/__init__.py"))
+    return [(path.parent if path.stem == "__init__" else path).stem for path in paths]
+
 
 def prepare(app, name, content):
     """Adapt the text of one source, in place."""
@@ -74,8 +95,10 @@ def prepare(app, name, content):
     page = prepare_links(content[0])
     if name == root_doc:
         lessons = [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
-        for caption, pages in (("The course", lessons), ("More", texts)):
+        for caption, pages in (("The course", lessons), ("More", [HELPERS, *texts])):
             page += CONTENTS.format(caption=caption, pages="\n".join(pages))
+    if name == HELPERS:
+        page += "".join(MODULE.format(name=module) for module in modules())
     content[0] = page
 
 
@@ -87,6 +110,11 @@ def prepare_links(text):
         lambda link: (
             f'<a href="{"../" if "../" in link[0] else ""}draw_a_digit.html">{link[1].strip("`")}</a>'
         ),
+        text,
+    )
+    text = re.sub(
+        r"\[([^]]+)\]\((\.\./)?(helpers/\w+)\.py\)",
+        lambda link: f'<a href="{link[2] or ""}_modules/{link[3]}.html">{link[1].strip("`")}</a>',
         text,
     )
     return re.sub(r"\]\((?:\.\./)?((?:tools|tests|helpers|\.github)/)", rf"]({address}/blob/main/\1", text)
