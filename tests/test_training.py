@@ -15,6 +15,7 @@ from helpers.models import NETWORKS, build_model, build_reference_model
 from helpers.preprocessing import one_hot, scale
 from helpers.training import Recipe, choose_precision, split_validation, train
 from tests.conftest import make_arrays
+from tools import profile_step
 
 RECIPE = Recipe(epochs=2, batch_size=8, validation_split=0.2, precision="float32")
 
@@ -553,3 +554,11 @@ def test_networks_of_other_sizes_are_trained_in_one_process():
         for network in ("deep", "tiny"):
             model, history = train(data, dataclasses.replace(RECIPE, network=network, epochs=1))
             assert model.output_shape == (None, classes) and np.isfinite(history["loss"][0])
+
+
+@pytest.mark.slow
+def test_the_profile_of_a_step_names_operations_of_both_ways_to_train(capsys):
+    profile_step.main()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (gradient,) = [row for row in rows if row[0] == "Conv2DBackpropInput"]
+    assert float(gradient[1]) > 0 and float(gradient[2]) > 0
