@@ -1,5 +1,7 @@
 """Measure a trained network. Notebook 05 teaches the measures."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, t
@@ -10,7 +12,7 @@ from helpers.preprocessing import scale
 IMAGES_PER_CALL = 500  # keeps memory small: the images are scaled a piece at a time
 
 
-def predict(model, images):
+def predict(model: Callable, images: np.ndarray) -> np.ndarray:
     """Return the network's probabilities (or what else the last layer of a model gives).
 
     Args:
@@ -31,7 +33,7 @@ def predict(model, images):
     return np.concatenate(pieces)
 
 
-def wilson_interval(correct, total, confidence=0.95):
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson interval (low, high) of a proportion, as shares from 0 to 1.
 
     Source: Wilson 1927; recommended by Brown, Cai, DasGupta 2001, Statistical Science 16(2).
@@ -45,7 +47,9 @@ def wilson_interval(correct, total, confidence=0.95):
     return interval.low, interval.high
 
 
-def mean_interval(values, confidence=0.95, within=(-np.inf, np.inf)):
+def mean_interval(
+    values: Sequence[float], confidence: float = 0.95, within: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[float, float, float]:
     """Return the mean of repeated measurements and Student's interval for it: (mean, low, high).
 
     ``within`` is what can be measured at all, as (0, 1) for shares: with few values the interval may
@@ -61,7 +65,7 @@ def mean_interval(values, confidence=0.95, within=(-np.inf, np.inf)):
     return mean, *np.clip((mean - margin, mean + margin), *within)
 
 
-def confusion_table(labels, predicted, class_names):
+def confusion_table(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
     """Count how often each class (row) was read as each class (column).
 
     Args:
@@ -77,7 +81,7 @@ def confusion_table(labels, predicted, class_names):
     return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
 
 
-def per_class_table(labels, predicted, class_names):
+def per_class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
     """Return precision, recall (shares from 0 to 1) and the number of images of each class.
 
     Precision is 0 for a class that is never predicted, and recall is NaN for one without images.
@@ -90,7 +94,7 @@ def per_class_table(labels, predicted, class_names):
     return pd.DataFrame({"precision": precision, "recall": recall, "images": support}, index=index)
 
 
-def most_confused_pairs(table, count=5):
+def most_confused_pairs(table: pd.DataFrame, count: int = 5) -> pd.DataFrame:
     """Return the off-diagonal cells of a confusion table with the highest counts, highest first.
 
     Returns:

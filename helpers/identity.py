@@ -1,8 +1,9 @@
 """What decides a result, settings and data aside: the code that runs and the versions of libraries.
 
 One identity serves the committed notebooks, sweeps and the store of networks. It is of the meaning of
-the code: of syntax trees without comments and docstrings. It covers what is run and all that this
-imports in turn, be it the course's or the reader's own. What is installed counts by its version.
+the code: of syntax trees without comments, docstrings and the type hints of functions. It covers what is
+run and all that this imports in turn, be it the course's or the reader's own. What is installed counts by
+its version.
 """
 
 import ast
@@ -161,6 +162,7 @@ def _meaning(node):
     fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
     if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts
         fields = [("values", [part for part in node.values if getattr(part, "value", None) != ""])]
-    left_out = ("ctx", "kind", "type_ignores", "type_comment")
+    left_out = ["ctx", "kind", "type_ignores", "type_comment", "returns"]
+    left_out += ["annotation"] if isinstance(node, ast.arg) else []  # those of a dataclass make it
     inside = [f"{name}={_meaning(value)}" for name, value in fields if name not in left_out]
     return f"{type(node).__name__}({', '.join(inside)})"

@@ -29,7 +29,9 @@ def build_reference_model(classes: int = 10, dropout: float = 0.5) -> keras.Sequ
     )
 
 
-def build_dense_model(classes: int = 10, dropout: float = 0.5, widths=(512, 512)) -> keras.Sequential:
+def build_dense_model(
+    classes: int = 10, dropout: float = 0.5, widths: tuple[int, ...] = (512, 512)
+) -> keras.Sequential:
     """Build a network of dense layers only, as commonly taught: 669,706 parameters with 10 classes.
 
     ``widths`` are the numbers of units of the hidden layers.

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers.preprocessing import scale
+from helpers.data import Dataset
+from helpers.evaluation import predict
+from helpers.preprocessing import split_validation
 
 KEPT = 0.99  # the share of the validation images that is accepted
 STEPS = np.linspace(0, 1, 1001)  # the shares of which a table of quantiles tells the values
 IMAGES = 5000  # so many training images are enough for the means and the spread
-IMAGES_PER_CALL = 500
 
 
 def of_all_layers(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -28,16 +29,12 @@ def of_all_layers(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray,
     """
     kinds = (layers.ReLU, layers.MaxPooling2D, layers.GlobalMaxPooling2D, layers.Dense)
     hidden = [layer.output for layer in network.layers[:-1] if isinstance(layer, kinds)]
-    inner = keras.Model(network.inputs[0], [*hidden, network.layers[-1].input])
-    numbers, last = [], []
-    for start in range(0, len(images), IMAGES_PER_CALL):
-        *maps, before = inner(scale(images[start : start + IMAGES_PER_CALL]), training=False)
-        maps = [np.asarray(x, dtype=float) for x in maps]
-        means = [x.mean(axis=(1, 2)) if x.ndim == 4 else x for x in maps]
-        numbers.append(np.concatenate(means, axis=1))
-        last.append(np.asarray(before, dtype=float))
+    means = [layers.GlobalAveragePooling2D()(x) if len(x.shape) == 4 else x for x in hidden]
+    before = network.layers[-1].input
+    inner = keras.Model(network.inputs[0], layers.Concatenate()([*means, before]))
+    numbers, last = np.split(predict(inner, images).astype(float), [-before.shape[-1]], axis=1)
     weights, bias = network.layers[-1].get_weights()
-    return np.concatenate(numbers), np.concatenate(last) @ weights + bias
+    return numbers, last @ weights + bias
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Usual:
         return 1 - np.interp(ranks, self.tables[2], STEPS)
 
 
-def measure_usual(network: keras.Model, data, validation_split: float = 0.1) -> Usual | None:
+def measure_usual(network: keras.Model, data: Dataset, validation_split: float = 0.1) -> Usual | None:
     """Measure what is usual for a network on the images that it learned, and on validation images.
 
     Args:
@@ -83,16 +80,15 @@ def measure_usual(network: keras.Model, data, validation_split: float = 0.1) -> 
     """
     if len(data.x_train) < 20:
         return None
-    cut = int(len(data.x_train) * (1 - validation_split))  # as in `helpers.preprocessing`
-    learned = slice(min(cut, IMAGES))
-    numbers, _ = of_all_layers(network, data.x_train[learned])
-    found, place = np.unique(data.y_train[learned], return_inverse=True)
+    (x_learned, y_learned), (x_validation, _) = split_validation(data, validation_split)
+    numbers, _ = of_all_layers(network, x_learned[:IMAGES])
+    found, place = np.unique(y_learned[:IMAGES], return_inverse=True)
     means = np.array([numbers[place == i].mean(axis=0) for i in range(len(found))])
     spread = np.cov((numbers - means[place]).T)
     # A little more on the diagonal, so that the table can be inverted.
     spread += (0.01 * np.trace(spread) / len(spread) + 1e-9) * np.eye(len(spread))
     usual = Usual(means, np.linalg.inv(spread), np.zeros((0, len(STEPS))))
-    measures = usual.measures(network, data.x_train[cut:])
+    measures = usual.measures(network, x_validation)
     tables = [np.quantile(measure, STEPS) for measure in measures]
     tables.append(np.quantile(_higher_rank(measures, tables), STEPS))
     return replace(usual, tables=np.array(tables))

@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -159,7 +159,7 @@ def draw_digits(
     return figure
 
 
-def draw_history(history, title):
+def draw_history(history: Mapping[str, Sequence[float]], title: str) -> plt.Figure:
     """Draw the error and the loss over the epochs, side by side, on logarithmic axes.
 
     Args:
@@ -234,7 +234,12 @@ def draw_confusion(table: pd.DataFrame) -> plt.Figure:
 # 04–06
 
 
-def draw_descent(weights, losses, slope, paths):
+def draw_descent(
+    weights: np.ndarray,
+    losses: np.ndarray,
+    slope: float,
+    paths: Mapping[float, tuple[np.ndarray, np.ndarray]],
+) -> plt.Figure:
     """Draw the loss along one weight, its tangent at a start, and steps of gradient descent from there.
 
     Args:
@@ -262,7 +267,9 @@ def draw_descent(weights, losses, slope, paths):
     return figure
 
 
-def draw_answers(images, probabilities, true, names, title):
+def draw_answers(
+    images: np.ndarray, probabilities: np.ndarray, true: Sequence[int], names: Sequence[str], title: str
+) -> plt.Figure:
     """Draw images, each with a bar for the probability of every class; the true class is hatched.
 
     Args:
@@ -293,7 +300,7 @@ def draw_answers(images, probabilities, true, names, title):
 # 00–03
 
 
-def draw_patch(image, weights, row, column):
+def draw_patch(image: np.ndarray, weights: np.ndarray, row: int, column: int) -> plt.Figure:
     """Draw a 28×28 image with a frame around a 3×3 patch, the patch, a filter and the nine products."""
     patch = image[row : row + 3, column : column + 3]
     tables = {"its pixels": patch, "× the filter": weights, "= nine products": patch * weights + 0.0}
@@ -312,7 +319,7 @@ def draw_patch(image, weights, row, column):
     return figure
 
 
-def draw_architecture(image, stages, chances):
+def draw_architecture(image: np.ndarray, stages: Mapping[str, np.ndarray], chances: np.ndarray) -> plt.Figure:
     """Draw the reference network with an image in it, and what one number of the last maps sees.
 
     Args:

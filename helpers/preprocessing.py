@@ -33,7 +33,7 @@ def one_hot(labels: np.ndarray, classes: int = 10) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def split_validation(data, validation_split: float):
+def split_validation(data, validation_split: float) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Split the training part as Keras does: the last images, in order, are for validation.
 
     A line on stdout warns if one side lacks a class: it cannot be learned, or not be judged.

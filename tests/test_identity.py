@@ -46,11 +46,16 @@ def test_comments_and_docstrings_change_nothing_and_an_expression_does(copy):
     copy("helpers/errors.py", "class TutorialError", "# a remark\nclass TutorialError")
     copy("helpers/errors.py", "A problem that the reader can solve.", "A problem.")
     assert hashes() == before
-    copy("helpers/evaluation.py", "confidence=0.95", "confidence=0.9")
+    copy("helpers/evaluation.py", "confidence: float = 0.95", "confidence: float = 0.9")
     after = hashes()
     changed = {number for number in before if after[number] != before[number]}
     assert {"05", "06", "11", "12"} <= changed  # 12 by the page of helpers.draw
     assert not {"00", "01", "02", "03"} & changed  # 00 takes the pad alone
+
+
+def test_type_hints_of_functions_change_nothing_and_those_of_a_dataclass_do():
+    assert code_hash(notebook("def f(x: int) -> str: pass")) == code_hash(notebook("def f(x): pass"))
+    assert code_hash(notebook("class A:\n    x: int = 1")) != code_hash(notebook("class A:\n    x = 1"))
 
 
 def test_a_cell_counts_by_its_meaning():

@@ -34,7 +34,7 @@ class Pad(anywidget.AnyWidget):
     pixels = traitlets.CBytes().tag(sync=True)  # 784 of them once something is drawn
 
     @property
-    def digit(self):
+    def digit(self) -> np.ndarray | None:
         """The drawn digit, prepared as MNIST's are: ``(28, 28)`` uint8, or None if nothing is drawn."""
         return np.frombuffer(self.pixels, np.uint8).reshape(28, 28) if self.pixels else None
 
