@@ -25,7 +25,7 @@ def make_arrays(train=40, test=20, classes=10, seed=0):
     return arrays
 
 
-LONGEST = ("13_", "11_", "09_", "07_", "10_", "04_", "12_", "02_", "08_")  # notebooks, by their CPU seconds
+LONGEST = ("13_", "11_", "10_", "09_", "07_", "04_", "12_", "02_", "08_")  # notebooks, by their CPU seconds
 
 
 def pytest_collection_modifyitems(items):
