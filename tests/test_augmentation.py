@@ -6,15 +6,14 @@ import tensorflow as tf
 from scipy.ndimage import center_of_mass, map_coordinates
 
 from helpers import augmentation
-from helpers.augmentation import distort, sample
-from helpers.data import load_mnist
+from helpers.augmentation import distort
 
 STRENGTHS = ["ROTATION", "ZOOM", "SHEAR", "SHIFT"]
 
 
 @pytest.fixture(scope="module")
-def images():
-    return load_mnist("sample").x_train[:100]
+def images(sample):
+    return sample.x_train[:100]
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def test_sample_is_bilinear_interpolation(images):
     draw = np.random.default_rng(0)
     x, y = draw.uniform(-3, 31, (2, 100, 28, 28)).astype("float32")
     x[0, 0, :2], y[0, 0, :2] = (0, 27), (27, 27)  # exactly on corners
-    found = sample(tf.constant(images), tf.constant(x), tf.constant(y)).numpy()
+    found = augmentation.sample(tf.constant(images), tf.constant(x), tf.constant(y)).numpy()
     for image, columns, rows, result in zip(images, x, y, found):
         wanted = map_coordinates(image / 255, [rows, columns], order=1, mode="grid-constant")
         np.testing.assert_allclose(result, wanted, atol=2e-5)
@@ -100,9 +99,9 @@ def test_elastic_changes_more_than_affine_alone(images, only):
 def places(monkeypatch, images, seed, **options):
     """Return where `distort` reads: columns and rows, relative to the center."""
     read = []
-    monkeypatch.setattr(augmentation, "sample", lambda images, x, y: read.append((x, y)))
-    distort(tf.constant(images), seed, **options)
-    monkeypatch.setattr(augmentation, "sample", sample)
+    with monkeypatch.context() as patch:
+        patch.setattr(augmentation, "sample", lambda images, x, y: read.append((x, y)))
+        distort(tf.constant(images), seed, **options)
     return np.array(read[0]) - 13.5
 
 

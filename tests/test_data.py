@@ -123,11 +123,6 @@ def assert_refused(dataset, *mentions, error=DataError):
 # The sample
 
 
-@pytest.fixture(scope="module")
-def sample():
-    return load_mnist("sample")
-
-
 def test_sample_is_stratified_uint8_and_split_4000_1000(sample):
     assert sample.x_train.shape == (4000, 28, 28) and sample.x_test.shape == (1000, 28, 28)
     assert {getattr(sample, key).dtype for key in ARRAYS} == {np.dtype(np.uint8)}

@@ -24,7 +24,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from helpers.data import ARRAYS, CLOTHES, DIGITS, Dataset, load_mnist
+from helpers.data import ARRAYS, CLOTHES, Dataset, load_mnist
 from helpers.draw import Pad
 from helpers.draw.__main__ import main, read_model
 from helpers.draw.page import PageError, _choose_images, build_page, show_page
@@ -173,12 +173,20 @@ def good(tmp_path):
     return path
 
 
-def test_the_command_writes_the_page_that_build_page_returns(good, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["draw", str(good), str(tmp_path / "page.html"), "--dataset", "sample"])
+@pytest.fixture
+def own(tmp_path_factory):
+    """The path of a small data set of ten classes, not in the folder of the page."""
+    path = tmp_path_factory.mktemp("data") / "own.npz"
+    np.savez(path, **make_arrays())
+    return str(path)
+
+
+def test_the_command_writes_the_page_that_build_page_returns(good, own, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["draw", str(good), str(tmp_path / "page.html"), "--dataset", own])
     with pytest.warns(RuntimeWarning, match="found in sys.modules"), pytest.raises(SystemExit) as ended:
         runpy.run_module("helpers.draw", run_name="__main__")  # as python -m helpers.draw does
     assert ended.value.code == 0 and capsys.readouterr().out.startswith("Open ")
-    expected = build_page(read_model(good), load_mnist("sample"))
+    expected = build_page(read_model(good), load_mnist(own))
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == expected
 
 
@@ -259,12 +267,12 @@ def save_with_broken_notes(path):
         "notes",
     ],
 )
-def test_a_bad_file_ends_in_one_sentence(save, sentence, tmp_path, capsys):
+def test_a_bad_file_ends_in_one_sentence(save, sentence, own, tmp_path, capsys):
     model, page = tmp_path / "model.keras", tmp_path / "page.html"
     save(model)
     page.write_text("an earlier page")
     before = sorted(tmp_path.iterdir())
-    assert main([str(model), str(page), "--dataset", "sample"]) == 1
+    assert main([str(model), str(page), "--dataset", own]) == 1
     out, err = capsys.readouterr()
     assert out == "" and sentence in err and len(err.strip().split("\n")) == 1
     assert page.read_text() == "an earlier page"
@@ -322,8 +330,8 @@ def test_a_network_of_unknown_data_needs_their_name(good, tmp_path, capsys):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_an_unwritable_place_ends_in_one_sentence(good, tmp_path, capsys):
-    assert main([str(good), str(tmp_path / "nowhere" / "page.html"), "--dataset", "sample"]) == 1
+def test_an_unwritable_place_ends_in_one_sentence(good, own, tmp_path, capsys):
+    assert main([str(good), str(tmp_path / "nowhere" / "page.html"), "--dataset", own]) == 1
     assert "cannot be written (No such file or directory); free space there" in capsys.readouterr().err
 
 
@@ -368,11 +376,6 @@ def notebook_functions(*names):
 
 
 # ------------------------------------------------------------------ in the browser
-
-
-@pytest.fixture(scope="module")
-def sample():
-    return load_mnist("sample")
 
 
 @pytest.fixture(scope="module")
@@ -537,11 +540,10 @@ def draw(page, digit, left=0.28, top=0.18, width=0.42, height=0.62):
     for stroke in STROKES[digit]:
         points = [tuple(map(float, point.split(","))) for point in stroke.split()]
         for i, (x, y) in enumerate(points):
-            place = (
+            page.mouse.move(
                 area["x"] + area["width"] * (left + width * x / 100),
                 area["y"] + area["height"] * (top + height * y / 100),
             )
-            page.mouse.move(*place, steps=1 if i == 0 else 2)
             if i == 0:
                 page.mouse.down()
         page.mouse.up()
@@ -549,6 +551,10 @@ def draw(page, digit, left=0.28, top=0.18, width=0.42, height=0.62):
 
 def answer(page):
     return page.locator("#answer").text_content()
+
+
+def unfold(page):
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
 
 
 @pytest.mark.slow
@@ -617,7 +623,7 @@ def test_answers_within_50_ms_of_every_movement(page):
         started = null;
       }).observe(document.getElementById("bars"), { subtree: true, childList: true });
     }""")
-    for digit in (3, 8):
+    for digit in (2, 3, 8):
         draw(page, digit)
     taken = page.evaluate("taken")
     print(f"{len(taken)} updates: median {np.median(taken):.0f} ms, slowest {max(taken):.0f} ms")
@@ -701,7 +707,7 @@ def test_works_with_the_keyboard_alone(page):
 
 
 def test_every_control_can_be_reached_with_tab(page):
-    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    unfold(page)
     page.keyboard.press("Delete")
     draw(page, 1)
     page.evaluate("keep(1)")  # so that there is something to save
@@ -739,7 +745,7 @@ def test_fits_a_phone_with_text_of_any_size(open_page, tmp_path, names):
     for size, larger in (("", "() => {}"), ("150%", "() => {}"), ("", LARGER_TEXT)):
         page.evaluate(f"document.documentElement.style.fontSize = '{size}'")
         page.evaluate(larger)
-        page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+        unfold(page)
         for layer in (0, 1):
             page.locator(f"#layer-{layer} canvas").hover()
             assert page.evaluate("document.documentElement.scrollWidth") == 375
@@ -900,17 +906,16 @@ ASK_WHETHER_USUAL = """(text) => {
 }"""
 
 
-def no_digits(count):
+def no_digits(count, digits):
     """Return noise, and two digits side by side: images that are no digits."""
     random = np.random.default_rng(0)
-    digits = load_mnist("sample").x_test
     pairs = [np.hstack(digits[random.choice(len(digits), 2)]) for _ in range(count)]
     (prepare,) = notebook_functions("prepare")
     return random.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.array([*map(prepare, pairs)])
 
 
 def test_the_page_and_python_agree_on_what_is_usual(page, trained, sample, usual):
-    images = np.concatenate([sample.x_test, *no_digits(100)])
+    images = np.concatenate([sample.x_test, *no_digits(100, sample.x_test)])
     expected = usual.as_unusual(trained, images)
     text = base64.b64encode(images.tobytes()).decode()
     found = np.array(page.evaluate(ASK_WHETHER_USUAL, text))
@@ -921,7 +926,7 @@ def test_the_page_and_python_agree_on_what_is_usual(page, trained, sample, usual
 
 
 def test_noise_is_no_digit_and_a_digit_is_one(page, sample):
-    noise, _ = no_digits(1)
+    noise, _ = no_digits(1, sample.x_test)
     show = "(pixels) => onDrawn(Uint8Array.from(pixels), null, true)"
     page.evaluate(show, noise[0].ravel().tolist())
     assert answer(page) == "Not a digit, I think"
@@ -942,7 +947,7 @@ def fed(page):
 
 
 def set_slider(page, name, value):
-    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    unfold(page)
     page.locator(f"#{name}").fill(str(value))
 
 
@@ -1007,7 +1012,7 @@ def test_the_pen_has_a_width(page):
 def player(open_page, built):
     """A page with everything unfolded."""
     page = open_page(built, viewport={"width": 1280, "height": 1000})
-    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    unfold(page)
     page.keyboard.press("Delete")
     return page
 
@@ -1066,33 +1071,35 @@ def save(page, button):
     return download.value
 
 
-def test_a_data_set_of_drawings_is_read_by_the_notebooks(player, tmp_path, capsys):
-    """Five of each class, as the page asks for."""
-    drawings = []
-    for digit in [*range(10)] * 5:
-        player.keyboard.press("Delete")
-        draw(player, digit, left=0.1 + 0.05 * (len(drawings) // 10))
-        drawings.append(fed(player))
-        mean(player, digit)
-    assert player.locator("#lacking").text_content().startswith("Enough for the notebooks")
-    download = save(player, "Data set (.npz)")
+def test_a_data_set_of_drawings_is_read_by_the_notebooks(open_page, tmp_path):
+    """Five of each class, as the page asks for; of three classes, which are sooner drawn than ten."""
+    write(build_page(random_model(3), made_up("012")), tmp_path / "page.html")
+    page, drawings, labels = open_page(tmp_path / "page.html"), [], [0, 1, 2] * 5
+    unfold(page)
+    for i, digit in enumerate(labels):
+        page.keyboard.press("Delete")
+        draw(page, digit, width=0.1 + 0.04 * i)
+        drawings.append(fed(page))
+        mean(page, digit)
+    assert page.locator("#lacking").text_content().startswith("Enough for the notebooks")
+    download = save(page, "Data set (.npz)")
     assert download.suggested_filename == "my_drawings.npz"
     download.save_as(tmp_path / "mine.npz")
     with zipfile.ZipFile(tmp_path / "mine.npz") as file:
         assert file.testzip() is None
     with np.load(tmp_path / "mine.npz") as file:
         assert file["x"].dtype == file["y"].dtype == np.uint8
-        assert np.array_equal(file["x"], drawings) and file["y"].tolist() == [*range(10)] * 5
+        assert np.array_equal(file["x"], drawings) and file["y"].tolist() == labels
     data = load_mnist(tmp_path / "mine.npz")
-    assert len(data.x_train) == 40 and len(data.x_test) == 10 and data.class_names == DIGITS
+    assert len(data.x_train) == 12 and len(data.x_test) == 3 and data.class_names == ("0", "1", "2")
 
-    download = save(player, "Pictures (PNG)")
+    download = save(page, "Pictures (PNG)")
     download.save_as(tmp_path / "mine.zip")
     with zipfile.ZipFile(tmp_path / "mine.zip") as file:
-        assert file.testzip() is None and "7/drawing_8.png" in file.namelist()
+        assert file.testzip() is None and "1/drawing_8.png" in file.namelist()
         file.extractall(tmp_path / "mine")
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "mine" / "7" / "drawing_8.png")), drawings[7])
-    assert load_mnist(tmp_path / "mine").class_names == DIGITS
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "mine" / "1" / "drawing_8.png")), drawings[7])
+    assert load_mnist(tmp_path / "mine").class_names == ("0", "1", "2")
 
 
 def test_too_few_drawings_are_refused_by_the_notebooks_as_the_page_says(player, tmp_path):
@@ -1109,7 +1116,7 @@ def test_class_names_of_any_letters_are_kept(open_page, tmp_path):
     path = tmp_path / "page.html"
     write(build_page(random_model(3), made_up(names)), path)
     page = open_page(path)
-    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    unfold(page)
     for label in range(3):
         draw(page, label)
         page.locator("#meant button").nth(label).click()
@@ -1471,7 +1478,7 @@ def test_firefox_that_hides_its_canvas_reads_what_is_drawn(firefox, built):
 
 
 @pytest.mark.slow
-def test_firefox_that_hides_its_canvas_keeps_drawings_and_writes_true_files(firefox, built, tmp_path):
+def test_firefox_that_hides_its_canvas_keeps_drawings_and_writes_true_files(firefox, built, sample, tmp_path):
     firefox.open(built)
     firefox.evaluate("[...document.querySelectorAll('details')].map((part) => { part.open = true; })")
     firefox.press(BACKSPACE)
@@ -1484,7 +1491,7 @@ def test_firefox_that_hides_its_canvas_keeps_drawings_and_writes_true_files(fire
     array = "npy('|u1', [1, 28, 28], own[0].pixels)"
     with np.load(io.BytesIO(bytes(firefox.evaluate(f"[...zip({{ 'x.npy': {array} }})]")))) as file:
         assert np.array_equal(file["x"][0], image)
-    noise, _ = no_digits(1)
+    noise, _ = no_digits(1, sample.x_test)
     firefox.evaluate(f"onDrawn(Uint8Array.from({noise[0].ravel().tolist()}), null, true)")
     assert firefox.evaluate("document.getElementById('answer').textContent") == "Not a digit, I think"
     firefox.evaluate("document.getElementById('start').click()")
@@ -1499,7 +1506,7 @@ def test_is_accessible(open_page, built, scheme):
         draw(page, 5)
         page.locator(f"#layer-{layer} canvas").hover()
         if layer == 1:  # everything unfolded, one drawing kept, a game going on
-            page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+            unfold(page)
             page.evaluate("keep(5); document.getElementById('start').click()")
             draw(page, 5)
         found = Axe().run(page).response["violations"]

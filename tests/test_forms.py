@@ -22,11 +22,6 @@ from helpers.preprocessing import SHUFFLE
 from tests.conftest import make_arrays
 
 
-@pytest.fixture(scope="session")
-def sample():
-    return load_mnist("sample")
-
-
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch, sample):
     """The test of orientation takes the sample that is here already."""

@@ -33,7 +33,7 @@ VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 NOBODY = "65534"
 ANOTHER_USER = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 QUICK = "-p dataset sample -p epochs 1 -p seeds 2"
-UNIT_TESTS = "PYTEST_ADDOPTS=-k 'not two_executions_agree and not test_draw and not made_by_the_code'"
+UNIT_TESTS = "PYTEST_ADDOPTS=-k 'not runs_on_the_sample and not test_draw and not made_by_the_code'"
 KEPT = {"PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"}
 SAMPLE = "MNIST sample (5,000 digits)"
 
