@@ -536,7 +536,8 @@ def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
 
 def test_the_bootstrap_covers_digits_and_starts():
     """Where only the starts differ it is Student's interval; where only the digits, the normal one."""
-    bootstrap = define(7, "middle_95", "bootstrap", seed=0)["bootstrap"]
+    names = ("other_digits", "other_starts", "middle_95", "bootstrap")
+    bootstrap = define(7, *names, seed=0)["bootstrap"]
     random = np.random.default_rng(1)
     accuracies = 0.5 + random.normal(0, 0.05, 5)
     a = np.array([np.arange(20_000) < 20_000 * accuracy for accuracy in accuracies])
