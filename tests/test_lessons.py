@@ -559,7 +559,7 @@ def test_the_bootstrap_covers_digits_and_starts():
 
 
 def test_expected_calibration_error_of_a_worked_example():
-    ece = define(8, "ece")["ece"]
+    ece = define(8, "bin_of", "ece")["ece"]
     # Bin 0.6 to 0.7: confidence 0.65, 1 of 4 right. Bin 0.9 to 1: confidence 0.95, 5 of 6 right.
     sureness = np.array([0.65] * 4 + [0.95] * 6)
     hits = np.array([1, 0, 0, 0] + [1] * 5 + [0], bool)

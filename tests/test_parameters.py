@@ -102,7 +102,7 @@ def test_empty_text(value):
 QUICKER = {
     "02_preprocessing": {"epochs"},
     "07_cnn_vs_dense": {"epochs", "seeds"},
-    "08_error_analysis": {"seeds"},
+    "08_error_analysis": {"epochs", "seeds"},
     "10_beyond_99": {"epochs", "seeds"},
     "11_batch_runs": {"dataset", "epochs"},
 }
