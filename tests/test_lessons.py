@@ -536,7 +536,8 @@ def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
 
 def test_the_bootstrap_covers_digits_and_starts():
     """Where only the starts differ it is Student's interval; where only the digits, the normal one."""
-    bootstrap = define(7, "middle_95", "bootstrap", seed=0)["bootstrap"]
+    names = ("other_digits", "other_starts", "middle_95", "bootstrap")
+    bootstrap = define(7, *names, seed=0)["bootstrap"]
     random = np.random.default_rng(1)
     accuracies = 0.5 + random.normal(0, 0.05, 5)
     a = np.array([np.arange(20_000) < 20_000 * accuracy for accuracy in accuracies])
@@ -558,7 +559,7 @@ def test_the_bootstrap_covers_digits_and_starts():
 
 
 def test_expected_calibration_error_of_a_worked_example():
-    ece = define(8, "ece")["ece"]
+    ece = define(8, "bin_of", "ece")["ece"]
     # Bin 0.6 to 0.7: confidence 0.65, 1 of 4 right. Bin 0.9 to 1: confidence 0.95, 5 of 6 right.
     sureness = np.array([0.65] * 4 + [0.95] * 6)
     hits = np.array([1, 0, 0, 0] + [1] * 5 + [0], bool)

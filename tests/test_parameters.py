@@ -101,8 +101,8 @@ def test_empty_text(value):
 # Where a notebook's subject is many trainings, or a quick one, and its own default says so.
 QUICKER = {
     "02_preprocessing": {"epochs"},
-    "07_cnn_vs_dense": {"epochs"},
-    "08_error_analysis": {"seeds"},
+    "07_cnn_vs_dense": {"epochs", "seeds"},
+    "08_error_analysis": {"epochs", "seeds"},
     "10_beyond_99": {"epochs", "seeds"},
     "11_batch_runs": {"dataset", "epochs"},
 }
