@@ -156,7 +156,7 @@ def test_a_search_killed_at_random_moments_makes_the_same_runs(notebook, tmp_pat
     processes = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
     processes.set_forkserver_preload(["tests.batch_stub", "distributed", "optuna"])
     draw, done, kills = random.Random(0), {}, 0
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while len(done) < 16:
         assert time.monotonic() < deadline
         before = len(batch_stub.logged())
