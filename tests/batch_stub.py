@@ -24,7 +24,7 @@ def logged():
         return [tuple(line.split("@")) for line in file.read().split()]
 
 
-def fake_execute(source, parameters):
+def fake_execute(source, parameters, limit=None):
     """Do as `execute` does, without a kernel; the result depends on the parameters only."""
     log(f"{run_name('small', parameters)}@{os.getpid()}")
     time.sleep(0.5 if parameters["epochs"] == 2 else 0.05)  # a slow one, to be killed in

@@ -76,7 +76,7 @@ def test_a_range_is_log_uniform_where_it_spans_a_power_of_ten(notebook):
         ("--search tpe -p learning_rate 1e-5..fast", "`learning_rate` is 'fast', a text; give a number"),
         ("--search tpe -p learning_rate ..0.1", "`learning_rate` is '..0.1', a text; give a number"),
         ("--search tpe -p epochs 1.5..3", "`epochs` is '1.5', a text; give a whole number"),
-        ("--search tpe -p epohcs 1..3", "no parameter `epohcs` (did you mean `epochs`?)"),
+        ("--search tpe -p epohcs 1..3", "`epohcs` is no parameter of this tutorial (did you mean `epochs`?)"),
         ("--search tpe -p epochs 1..3 -p seed 0,1", "A search draws settings, not luck; give one `seed`"),
         ("--search tpe -p epochs 1..3 -p seed 0..9", "A search draws settings, not luck; give one `seed`"),
         ("--search tpe -p epochs 3", "There is nothing to draw; give a range, such as learning_rate"),
@@ -86,7 +86,7 @@ def test_a_range_is_log_uniform_where_it_spans_a_power_of_ten(notebook):
             "--search tpe -p epochs 1..3 -f list.yml",
             "list.yml has a `list`, from which a search draws nothing",
         ),
-        ("-p epochs 1..3", "`epochs` is 1..3, a range, and a grid cannot try every value of it"),
+        ("-p epochs 1..3", "`epochs` is 1..3, a range; list values as 1,2,3, or draw with --search"),
         ("-p epochs 1,2 --trials 5", "--trials and --metric are for a search"),
     ],
 )
@@ -103,7 +103,7 @@ def test_bad_spaces_are_one_sentence_before_anything_starts(
 def test_other_bad_searches_are_refused(notebook):
     with pytest.raises(ParameterError, match="There is no search 'tpo' .did you mean `tpe`"):
         batch.make_search(notebook, {"epochs": "1..3"}, method="tpo")
-    with pytest.raises(ParameterError, match="nothing to draw: a list of values is empty"):
+    with pytest.raises(ParameterError, match="There is nothing to draw; give a range"):
         batch.make_search(notebook, {"epochs": "1..3", "learning_rate": []})
     assert plans.range_ends("dataset", "../mine.npz") == [], "two dots in a path are no range"
 
@@ -156,7 +156,7 @@ def test_a_search_killed_at_random_moments_makes_the_same_runs(notebook, tmp_pat
     processes = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
     processes.set_forkserver_preload(["tests.batch_stub", "distributed", "optuna"])
     draw, done, kills = random.Random(0), {}, 0
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while len(done) < 16:
         assert time.monotonic() < deadline
         before = len(batch_stub.logged())
@@ -186,7 +186,6 @@ def test_a_damaged_study_is_one_sentence_and_its_runs_are_not_lost(notebook, tmp
     with pytest.raises(StorageError, match="study.log cannot be read .*delete it: finished runs stay"):
         batch_stub.fake_search(notebook, folder, scheduler, trials=5)
     (folder / "study.log").unlink()
-    (folder / "study.log.lock").touch()  # of one that was killed
     (folder / sorted(folder.glob("*.ipynb"))[2].name).unlink()
     batch_stub.fake_search(notebook, folder, scheduler, trials=5)
     assert found(folder) == first and len(batch_stub.logged()) == 6
@@ -289,7 +288,7 @@ def test_a_curve_is_read_whole_and_stands_in_the_table_as_text(tmp_path):
     table, left_out = results.collect(tmp_path)
     assert not left_out and json.loads(table.loc["a", "by_epoch"]) == curve
     assert pd.isna(table.loc["b", "by_epoch"]), "it has none"
-    assert results.choose_metric(table) == "validation_accuracy"
+    assert results.measured(table) == ["validation_accuracy"]
     assert main(["collect", str(tmp_path)]) == 0
     write_executed(tmp_path / "c.ipynb", {"seed": [0]}, {"validation_accuracy": 0.9})
     assert "damaged file" in results.collect(tmp_path)[1]["c"], "but no parameter is a list"

@@ -74,7 +74,7 @@ def schedule(count, folder):
     )
 
 
-def stand_in(source, parameters):
+def stand_in(source, parameters, limit):
     """Return an executed notebook of the usual size, 200 kB, at once."""
     notebook = nbformat.reads(source, as_version=4)
     notebook.metadata["papermill"] = {"parameters": parameters, "end_time": "now"}

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from helpers.batch.results import in_words, interval, is_chosen_by, named
+from helpers.batch.results import in_words, interval, is_chosen_by
 from helpers.parameters import PARAMETERS
 
-if TYPE_CHECKING:  # executing notebooks does without them, and they take a while to load
-    import pandas as pd
+if TYPE_CHECKING:  # executing notebooks does without figures, which take a while to load
     from matplotlib.figure import Figure
 
 
-def draw_sweep(table: "pd.DataFrame", metric: str, parameters: Sequence[str]) -> "Figure":
-    """Draw what was measured: a chart for each swept parameter, every run a point.
+def draw_sweep(table: pd.DataFrame, metric: str, parameters: Sequence[str]) -> "Figure":
+    """Draw every run as a point.
 
-    Beside the points of a sweep stand the mean and its 95% interval over the runs that differ in
-    nothing but their seed. Runs that differ in another parameter are apart, with a marker of their
-    own. The values of a search lie on an axis of numbers, a logarithmic one if they spread widely.
+    A sweep's lie in a row for each setting, and beside them its mean and 95% interval over the runs that
+    differ in nothing but their seed. For a search there is a chart for each parameter, with an axis of
+    numbers, a logarithmic one if they spread widely.
 
     Args:
         table: as `collect` returns it.
@@ -27,61 +27,42 @@ def draw_sweep(table: "pd.DataFrame", metric: str, parameters: Sequence[str]) ->
     """
     import matplotlib.pyplot as plt
 
-    from helpers.plots import BLUE, GRAY, GREEN, ORANGE, PURPLE
+    from helpers.plots import BLUE, ORANGE
 
-    factor, unit = _unit(metric)
-    table = table.dropna(subset=[metric]).copy()
-    drawn = any(_is_drawn(table[parameter]) for parameter in parameters)
-    for parameter in parameters:
-        if table[parameter].isna().any():  # some runs were not given it
-            table[parameter] = table[parameter].map(lambda value: "default" if value != value else str(value))
-    panels = list(parameters) or [None]
-    figure, axes = plt.subplots(len(panels), 1, figsize=(7.2, 3.4 * len(panels)), squeeze=False, sharey="col")
-    for axis, parameter in zip(axes[:, 0], panels):
-        axis.set_ylabel(metric.replace("_", " ") + unit)
-        axis.set_xlabel(parameter.replace("_", " ") if parameter else "all runs")
-        if drawn:
+    table, parameters = table.dropna(subset=[metric]), list(parameters)
+    factor, label = _unit(metric)
+    if drawn := any(_is_drawn(table[parameter]) for parameter in parameters):
+        size = (7.2, 3.4 * len(parameters))
+        figure, axes = plt.subplots(len(parameters), 1, figsize=size, squeeze=False, sharey="col")
+        for axis, parameter in zip(axes.flat, parameters):
             axis.plot(table[parameter], factor * table[metric], "o", color=BLUE, alpha=0.6)
+            axis.set(xlabel=parameter.replace("_", " "), ylabel=label)
             _spread(axis, "x", table[parameter])
-            continue
-        others = [name for name in parameters if name != parameter]
-        series = list(table.groupby(others)) if others else [((), table)]
-        places = sorted(table[parameter].unique()) if parameter else [""]
-        width = 0.7 / len(series)
-        for number, (values, runs) in enumerate(series):
-            color = (BLUE, ORANGE, GREEN, PURPLE, GRAY)[number % 5]
-            label = in_words(dict(zip(others, values)))
-            for value, measured in runs.groupby(parameter)[metric] if parameter else [("", runs[metric])]:
-                x = places.index(value) + width * (number - (len(series) - 1) / 2)
-                mean, low, high = (factor * number for number in interval(measured, metric))
-                dots = np.full(len(measured), x - width / 6), factor * measured
-                axis.plot(*dots, ".", color=color, alpha=0.6)
-                reach = None if np.isnan(low) else [[mean - low], [high - mean]]
-                style = {"fmt": "osD^v"[number % 5], "color": color, "capsize": 4, "label": label}
-                axis.errorbar(x + width / 6, mean, yerr=reach, **style)
-                label = None  # one entry in the legend for each series
-        axis.set_xticks(range(len(places)), places)
-        axis.set_xlim(-0.6, len(places) - 0.4)
-        if others:
-            axis.legend(frameon=False, fontsize=9)
+    else:
+        groups = table.groupby(parameters, dropna=False) if parameters else [((), table)]
+        settings = {in_words(dict(zip(parameters, values))) or "all runs": runs for values, runs in groups}
+        figure, axis = plt.subplots(figsize=(7.2, 1.6 + 0.6 * len(settings)))
+        for place, runs in enumerate(settings.values()):
+            mean, low, high = factor * np.array(interval(runs[metric], metric))
+            axis.plot(factor * runs[metric], np.full(len(runs), place - 0.12), ".", color=BLUE, alpha=0.6)
+            reach = [[mean - low], [high - mean]]
+            axis.errorbar(mean, place + 0.12, xerr=reach, fmt="o", color=ORANGE, capsize=4)
+        axis.set_yticks(range(len(settings)), settings)
+        axis.set_xlabel(label)
     dots = "each dot is a run" if drawn else "dots: runs; beside them: mean and 95% interval"
-    title = f"{_title(table, metric, list(parameters))}\n({dots})"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.suptitle(f"{_title(table, metric, parameters)}\n({dots})", x=0.01, ha="left", fontsize=12)
     return figure
 
 
-def draw_heat_map(table: "pd.DataFrame", metric: str, parameters: Sequence[str]) -> "Figure":
+def draw_heat_map(table: pd.DataFrame, metric: str, parameters: Sequence[str]) -> "Figure":
     """Draw the mean of the runs at each pair of values of two parameters that are numbers, as color.
 
-    The values of a sweep make a grid; those of a search lie on axes of numbers.
-
-    Args:
-        table, metric: as in `draw_sweep`.
-        parameters: two columns of numbers: to the right, and upward.
+    The values of a sweep make a grid; those of a search lie on axes of numbers. ``table`` and
+    ``metric`` are as in `draw_sweep`, ``parameters`` two columns of numbers: to the right, and upward.
     """
     import matplotlib.pyplot as plt
 
-    factor, unit = _unit(metric)
+    factor, label = _unit(metric)
     x, y = parameters
     figure, axis = plt.subplots(figsize=(7.2, 4.8))
     if _is_drawn(table[x]) or _is_drawn(table[y]):
@@ -97,13 +78,15 @@ def draw_heat_map(table: "pd.DataFrame", metric: str, parameters: Sequence[str])
             color = "white" if shown.norm(value) < 0.6 else "black"
             axis.text(column, row, f"{value:.4g}", ha="center", va="center", color=color)
     axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
-    figure.colorbar(shown, label=metric.replace("_", " ") + unit)
+    figure.colorbar(shown, label=label)
     figure.suptitle(_title(table, metric, [x, y]), x=0.01, ha="left", fontsize=12)
     return figure
 
 
 def _unit(metric):
-    return (100, " (%)") if "accuracy" in metric else (1, "")
+    """Return by what to multiply a metric to draw it, and the label of its axis."""
+    name = metric.replace("_", " ")
+    return (100, f"{name} (%)") if "accuracy" in metric else (1, name)
 
 
 def _is_drawn(column):
@@ -126,9 +109,9 @@ def _title(table, metric, parameters):
     name, unit = metric.replace("_", " "), "%" if factor == 100 else ""
     if not parameters:
         return f"Mean {name}: {factor * table[metric].mean():.4g}{unit}"
-    means = factor * table.groupby(parameters)[metric].mean()
+    means = factor * table.groupby(parameters, dropna=False)[metric].mean()
     if not is_chosen_by(metric):
         return f"Mean {name}: from {means.min():.4g}{unit} to {means.max():.4g}{unit}"
-    best = in_words(named(parameters, means.idxmax()))
+    best = in_words(means.index.to_frame().iloc[means.argmax()])
     mean = "mean " if len(means) < len(table) else ""  # of several runs
     return f"Highest {mean}{name}: {means.max():.4g}{unit}, at {best}"

@@ -1,9 +1,9 @@
-"""Execute notebooks: one in this process, many on a Dask cluster, each as soon as a core is free."""
+"""Execute notebooks: one here, many on a Dask cluster; of a plan those that a folder does not hold yet."""
 
 import asyncio
+import collections
 import concurrent.futures
-import contextlib
-import functools
+import itertools
 import json
 import logging
 import math
@@ -11,71 +11,51 @@ import os
 import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import papermill
 from tqdm import tqdm
 
-from helpers.batch.plans import find_notebook, fingerprints, inspect, make_plan
-from helpers.batch.results import Executed, print_record, read_executed
-from helpers.errors import ParameterError, TutorialError, short
-from helpers.folders import make_folder, write
+from helpers.batch.plans import Plan, digest, find_notebook, fingerprints, make_plan
+from helpers.batch.results import CHOSEN_BY, interval, number_in, read_executed, read_folder, refuse_test
+from helpers.errors import ParameterError, StorageError, TutorialError, say, short
+from helpers.folders import locked, make_folder, write
 from helpers.parameters import check_names
+from helpers.record import as_text
 
 CONNECTION_SECONDS = 10  # how long to wait for a scheduler
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+LOCK = ".sweep.lock"  # held in a sweep's folder
 MEMORY_OF_A_RUN = 2e9  # bytes; the reference network on the full MNIST takes about half of it
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
-@dataclass(frozen=True)
-class Task:
-    """One run: a notebook as JSON text, its parameters, what decides its result, and where it goes."""
+def execute(source: str, parameters: dict, limit: float | None = None, bar: bool | dict = False) -> str:
+    """Execute a notebook, given as JSON text, with papermill in a new kernel; return the executed one.
 
-    source: str
-    parameters: dict
-    origin: dict
-    output: str
-
-
-def execute(
-    source: str, parameters: dict, progress_bar: bool | dict = False, limit: float | None = None
-) -> str:
-    """Execute a notebook with papermill in a new kernel.
-
-    Args:
-        source: the notebook as JSON text.
-        parameters: name → value.
-        progress_bar: papermill's, in cells.
-        limit: the minutes after which it is stopped, and has failed; None for no limit.
-
-    Returns:
-        The executed notebook as JSON text. If it failed, it is there as far as it got, and
-        ``metadata.tutorial.error`` says in one line why.
+    After ``limit`` minutes it is stopped, and has failed. If it failed, it is there as far as it got,
+    and ``metadata.tutorial.error`` says why if no cell does. ``bar`` is papermill's, in cells.
     """
-    end = time.monotonic() + 60 * limit if limit else math.inf
-    left = {"timeout_func": lambda cell: max(0.1, end + 0.1 - time.monotonic())} if limit else {}
+    end = time.monotonic() + 60 * (limit or 0)
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder, "output.ipynb")
-        error = None
+        output, error = Path(folder, "output.ipynb"), None
         try:
             papermill.execute_notebook(
                 nbformat.reads(source, as_version=4),
                 str(output),
                 parameters,
-                progress_bar=progress_bar,
+                progress_bar=bar,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its warnings break the bar
-                **left,  # nbclient's: seconds for each cell
+                timeout_func=lambda cell: max(0.1, end + 0.1 - time.monotonic()) if limit else None,
             )
-        except papermill.PapermillExecutionError as failure:
-            error = f"{failure.ename}: {failure.evalue}"
-        except Exception as failure:  # such as a kernel that was killed
-            error = f"{type(failure).__name__}: {failure}"
-            if time.monotonic() > end:
+        except Exception as failure:  # of a cell, which shows it, or such as a kernel that was killed
+            if limit and time.monotonic() > end:
                 error = f"it was stopped at its limit of {limit:g} minutes"
+            elif not isinstance(failure, papermill.PapermillExecutionError):
+                error = f"{type(failure).__name__}: {failure}"
         try:
             text = nbformat.writes(nbformat.read(output, as_version=4))
         except (OSError, ValueError):  # not written, or only in part
@@ -90,137 +70,199 @@ def run(
     workers: int | None = None,
     limit: float | None = None,
 ) -> int:
-    """Execute notebooks side by side into a folder; print the result of each as it comes.
+    """Execute notebooks (paths or stems) side by side into a folder; print the result of each as it comes.
 
-    Args:
-        names: paths or stems. Each notebook gets those parameters that it declares; each parameter
-            must be declared by one of them at least.
-        folder: where the executed notebooks go.
-        parameters: name → value.
-        workers: how many at a time; None fits them to cores and memory.
-        limit: the minutes that each may take; None for no limit.
-
-    Returns:
-        How many failed.
-
-    Raises:
-        ParameterError, DataError: as `make_plan` and `Plan.origin`, before anything is executed.
-        StorageError: the folder cannot be written to.
+    Each gets those of the ``parameters`` (name → value) that it declares. ``workers`` and ``limit`` are
+    as in `sweep`. Returns how many failed. Raises ParameterError, DataError or StorageError before
+    anything is executed.
     """
-    paths = [find_notebook(name) for name in names]
-    if not paths:
-        raise ParameterError("There is no notebook to run.")
-    if len({path.name for path in paths}) < len(paths):
+    paths = {path.stem: path for path in map(find_notebook, names)}
+    if len(paths) < len(names):
         raise ParameterError("Two of the notebooks have the same name; run them into different folders.")
-    for path in paths:
+    for path in paths.values():
         if Path(folder, path.name).resolve() == path.resolve():
             raise ParameterError(f"{path} would be overwritten by its own result; choose another folder.")
-    declared = {path: inspect(path) for path in paths}
-    check_names(parameters, dict.fromkeys(name for found in declared.values() for name in found))
-    tasks, fingerprint = {}, fingerprints()
-    for path in paths:
-        plan = make_plan(path, {name: [parameters[name]] for name in parameters if name in declared[path]})
-        ((name, values),) = plan.runs.items()
-        origin = plan.origin(values, fingerprint)
-        tasks[path.stem] = Task(plan.source, values, origin, str(Path(folder, path.name)))
+    declared = {name: make_plan(path, {}).defaults for name, path in paths.items()}
+    check_names(parameters, dict.fromkeys(itertools.chain(*declared.values())))
+    tasks, done, fingerprint = [], {}, fingerprints()
+    for name, path in paths.items():
+        plan = make_plan(path, {key: [parameters[key]] for key in parameters if key in declared[name]})
+        (values,) = plan.runs.values()
+        tasks.append((name, _note(plan.source, **plan.origin(values, fingerprint)), values))
     make_folder(folder)
-    failed = 0
-    with contextlib.closing(_all_or_one(tasks, workers, limit)) as results:
-        for name, executed in results:
-            failed += executed.problem is not None
-            state = f"finished in {executed.seconds:.0f} s" if not executed.problem else "failed: "
-            with tqdm.external_write_mode(sys.stdout):  # the bar on stderr makes room
-                print(f"{name}: {state}{executed.problem or ''} -> {tasks[name].output}")
-                print_record(executed.record)
-                sys.stdout.flush()
-    return failed
 
+    def finish(name, executed):
+        done[name] = executed
+        state = f"failed: {executed.problem}" if executed.problem else f"finished in {executed.seconds:.0f} s"
+        lines = [f"  {key.replace('_', ' '):28} {as_text(value)}" for key, value in executed.record.items()]
+        tqdm.write("\n".join([f"{name}: {state} -> {Path(folder, name)}.ipynb", *lines]))
 
-def _all_or_one(tasks, workers, limit):
-    limited = functools.partial(execute, limit=limit)
     if len(tasks) > 1:
-        with connect(None, workers, len(tasks)) as client:
-            yield from run_all(client, tasks.items(), len(tasks), limited)
-        return
-    for name, task in tasks.items():  # without a cluster, with its cells as progress
-        source = _note(task.source, **task.origin)
-        yield name, _keep(task, limited(source, task.parameters, {"desc": name}))
+        _run_all(tasks, len(tasks), folder, done, finish, workers=workers, limit=limit)
+    for name, source, values in tasks if len(tasks) == 1 else []:  # without a cluster, its cells as progress
+        finish(name, _keep(execute(source, values, limit, {"desc": name}), folder, name))
+    return sum(bool(executed.problem) for executed in done.values())
 
 
-def run_all(
-    client,
-    tasks: Iterable[tuple[str, Task]],
-    total: int,
+def sweep(
+    plan: Plan,
+    folder: str | Path,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    retry: bool = False,
     execute: Callable = execute,
-    finished: int = 0,
-    failed: int = 0,
-    ahead: bool = True,
-) -> Iterator[tuple[str, Executed]]:
-    """Send runs to a cluster, keep what comes back and yield it, with a progress bar.
+    limit: float | None = None,
+) -> dict[str, str]:
+    """Make all runs of a plan that a folder does not hold yet, in parallel, with a progress bar.
 
-    ``total``, ``finished`` and ``failed`` count earlier runs too, for the bar. If not ``ahead``, the
-    next task is asked for when a worker is free and what came back before it has been yielded.
+    A run counts as finished if its executed notebook is in the folder, whole and made by the same
+    code, with the same data and library versions. So a sweep that was stopped in any way goes on
+    when it is started again. A failed run is kept, with the error in it, and not repeated unless
+    ``retry`` is set. A finished run that has to be made anew moves to ``archive/`` in the folder.
+
+    Args:
+        plan: what `make_plan` or `make_search` returns.
+        folder: where the executed notebooks go. Two sweeps at once cannot have the same one.
+        scheduler: the address of a Dask scheduler; None starts a cluster on this machine.
+        workers: how many runs at a time on this machine; None fits them to cores and memory.
+        retry: repeat failed runs.
+        execute: the function that executes one run, for tests.
+        limit: the minutes after which a run is stopped, and has failed; None for no limit.
+
+    Returns:
+        The failed runs: name → reason in one line.
 
     Raises:
-        StorageError: an output cannot be written.
-        TutorialError: the scheduler was lost.
+        DataError: a data set is missing or wrong; nothing was started.
+        StorageError: the folder cannot be written to, or another sweep uses it.
+        TutorialError: the scheduler cannot be reached, or was lost.
     """
-    from dask.distributed import as_completed
+    fingerprint = fingerprints()
+    origins = [plan.origin(parameters, fingerprint) for parameters in plan.runs.values()]
+    make_folder(folder)
+    done = {}  # name → Executed, and None while the run is being made
 
-    tasks, sources, running = iter(tasks), {}, {}
-    once = uuid.uuid4().hex  # another sweep on the same scheduler has other keys
-    completed = as_completed(loop=client.loop)
+    def refuse():
+        raise StorageError(f"Another sweep is writing to {folder}; wait for it or choose another folder.")
 
-    def send():
-        while ahead or len(running) < max(1, sum(client.nthreads().values())):
-            name, task = next(tasks, (None, None))
-            if task is None:
-                return
-            if task.source not in sources:  # a task of its own: it travels once to each worker,
-                sources[task.source] = client.submit(str, task.source, pure=False)  # also if it is lost
-            given = sources[task.source], task.parameters, task.origin, execute
-            future = client.submit(_work, *given, key=f"{name}-{once}")
-            running[future.key] = name, task
-            completed.add(future)
+    def finish(name, executed):
+        done[name] = executed
+        plan.tell(name, executed)
 
-    def state():
-        busy = min(len(running), sum(client.nthreads().values()))
-        return f"{finished} of {total} finished, {busy} running, {failed} failed"
+    def missing():  # a search draws its next run here, once a worker is free
+        found, kept = read_folder(folder), 0
+        for name, parameters in plan.draw(folder, origins):
+            origin = plan.origin(parameters, fingerprint)
+            if name not in done and (reason := _why(found.get(name), origin, retry)):
+                done[name] = None
+                if name in found:
+                    say(f"{name}: {reason}; it runs again.")
+                if name in found and not found[name].problem:
+                    place = Path(folder, "archive", digest(found[name].origin)[:12])
+                    make_folder(place)
+                    Path(folder, f"{name}.ipynb").replace(place / f"{name}.ipynb")
+                    kept += 1
+                yield name, _note(plan.source, **origin), parameters
+            elif executed := done.get(name, found.get(name)):  # else it is being made, and not drawn again
+                finish(name, executed)
+        if kept:
+            say(f"{kept} finished runs of other code or data are kept in {Path(folder, 'archive')}.")
 
-    with tqdm(
-        total=total,
-        initial=finished + failed,
-        file=sys.stderr,
-        bar_format="|{bar:16}| {desc}, {elapsed}, {remaining} left",
-    ) as bar:
-        try:
-            send()
-            bar.set_description_str(state())
-            for future in completed:
-                name, task = running.pop(future.key)
-                if future.status == "error":  # not the notebook but its worker failed
-                    error = future.exception()
-                    told = short(f"{type(error).__name__}: {error}")
-                    text = _note(task.source, **task.origin, error=told)
-                else:
-                    text = future.result()
-                executed = _keep(task, text)
-                del future  # frees its result on the cluster
-                failed += executed.problem is not None
-                finished += executed.problem is None
-                bar.set_description_str(state(), refresh=False)
-                bar.update()
-                yield name, executed
-                send()
-        except (OSError, asyncio.CancelledError, concurrent.futures.CancelledError):
-            raise TutorialError("The Dask scheduler was lost; start the sweep again to continue.") from None
+    with locked(Path(folder, LOCK), busy=refuse):
+        for partial in Path(folder).glob("*.ipynb.*.partial"):  # of a sweep that was killed
+            partial.unlink(missing_ok=True)
+        how = scheduler, workers, limit, not plan.space
+        _run_all(missing(), len(plan), folder, done, finish, execute, *how)
+    return {name: executed.problem for name, executed in done.items() if executed.problem}
 
 
-def _work(source, parameters, origin, execute):
-    """Execute one run on a worker; unless the cluster says otherwise, a run has one core."""
-    for name in THREADS:
-        os.environ.setdefault(name, "1")
-    return execute(_note(source, **origin), parameters)
+def describe(
+    plan: Plan, folder: str | Path, workers: int | None = None, retry: bool = False
+) -> Iterator[str]:
+    """Yield in lines what would run: of a sweep also why, and about how long it takes on this machine."""
+    if plan.space:
+        yield f"{len(plan)} runs, by {plan.method}:"
+        yield from (f"  {name}: {distribution}" for name, distribution in plan.space.items())
+        return
+    fingerprint = fingerprints()
+    there = read_folder(folder) if Path(folder).is_dir() else {}
+    found = {name: there[name] for name in plan.runs if name in there}
+    origins = {name: plan.origin(parameters, fingerprint) for name, parameters in plan.runs.items()}
+    reasons = {name: _why(found.get(name), origin, retry) for name, origin in origins.items()}
+    todo = {name: reason for name, reason in reasons.items() if reason}
+    failed = sum(bool(run.problem) for name, run in found.items() if name not in todo)
+    yield f"{len(plan)} runs: {len(plan) - len(todo) - failed} finished, {failed} failed, {len(todo)} to run."
+    for name, reason in todo.items():
+        kept = "; what is there moves to archive/" if name in found and not found[name].problem else ""
+        yield f"  {name}: {reason}{kept}"
+    seconds = [run.seconds for run in found.values() if run.seconds and not run.problem]
+    if todo and seconds:
+        mean, beside = np.mean(seconds), _at_a_time(workers, len(todo))
+        minutes = mean * math.ceil(len(todo) / beside) / 60
+        yield f"About {minutes:.1f} minutes: a run took {mean:.0f} s, and {beside} run at a time here."
+    elif todo:
+        yield "How long that takes is not known: no run in this folder is finished."
+
+
+def confirm(
+    folder: str | Path, top: int = 3, seeds: int = 5, metric: str = CHOSEN_BY, **options
+) -> pd.DataFrame:
+    """Train the best settings of a sweep or search again, with seeds that had no part in the choice.
+
+    The runs go to ``confirmed/`` in the folder, as a sweep's; ``options`` are those of `sweep`. Raises
+    ParameterError if the metric is of test images or in no record, and StorageError if the folder does
+    not hold finished runs of one notebook.
+
+    Returns:
+        A table with a row for each of the ``top`` settings, that with the highest mean of ``metric``
+        first: its values, ``searched`` (that mean), ``fresh`` (the mean of the fresh ``seeds``) with
+        its interval ``low`` to ``high``, and ``runs``, the number of fresh runs that have finished.
+    """
+    refuse_test(metric)
+    runs = [run for run in read_folder(folder).values() if run.origin and not run.problem]
+    notebooks = {run.origin["notebook"] for run in runs if "notebook" in run.origin}
+    if len(notebooks) != 1:
+        raise StorageError(f"{folder} holds no finished sweep of one notebook; make one by `sweep` first.")
+    defaults = make_plan(*notebooks, {}).defaults
+    names = sorted({name for run in runs for name in run.parameters} - {"seed"})
+
+    def by_settings(runs):
+        found = collections.defaultdict(list)
+        for run in runs:
+            settings = {name: run.parameters.get(name, defaults.get(name)) for name in names}
+            found[json.dumps(settings)].append(number_in(run.record, metric))
+        return found
+
+    searched = by_settings(runs)
+    best = sorted(searched, key=lambda settings: -np.mean(searched[settings]))[:top]
+    used = {run.parameters.get("seed", defaults.get("seed")) for run in runs}
+    fresh = list(itertools.islice((number for number in itertools.count() if number not in used), seeds))
+    plan = make_plan(*notebooks, {"seed": fresh}, list(map(json.loads, best)))
+    if any(run.origin["code"] != plan.identity.code for run in runs):
+        say("Careful: the code has changed since; what is trained now is not what was searched.")
+    place = Path(folder, "confirmed")
+    for name, reason in sweep(plan, place, **options).items():
+        say(f"{name} failed: {reason}")
+    found, rows = read_folder(place), []
+    confirmed = by_settings(found[name] for name in plan.runs if not found[name].problem)
+    for settings in best:
+        mean, low, high = interval(confirmed[settings] or [math.nan], metric)
+        about = {"searched": np.mean(searched[settings]), "fresh": mean, "low": low, "high": high}
+        rows.append(json.loads(settings) | about | {"runs": len(confirmed[settings])})
+    return pd.DataFrame(rows)
+
+
+def _why(found, origin, retry):
+    """Say why a run has to be made, given what a folder holds of it, or return nothing: it is done."""
+    if found is None:
+        return "new"
+    if found.origin is None:
+        return found.problem
+    old, new = (known.get("versions", {}) | known for known in (found.origin, origin))
+    changed = [name for name in ("code", "data", *new["versions"]) if old.get(name) != new[name]]
+    if changed:
+        return f"made with other {', '.join(changed)}"
+    return f"failed before: {found.problem}" if found.problem and retry else ""
 
 
 def _note(text, **about):
@@ -230,45 +272,87 @@ def _note(text, **about):
     return json.dumps(notebook, indent=1, ensure_ascii=False)
 
 
-def _keep(task, text):
-    write(text, task.output)
-    return read_executed(text)
+def _keep(text, folder, name):
+    write(text, Path(folder, f"{name}.ipynb"))
+    return read_executed(Path(folder, f"{name}.ipynb"))
 
 
-@contextlib.contextmanager
-def connect(scheduler: str | None, workers: int | None, runs: int) -> Iterator:
-    """Connect to a Dask scheduler, or to a new cluster on this machine that ends with the context."""
+def _run_all(
+    tasks, total, folder, done, finish, execute=execute, scheduler=None, workers=None, limit=None, ahead=True
+):
+    """Have tasks (name, notebook as JSON text, parameters) executed on a cluster; keep what comes back.
+
+    ``finish`` is told what became of each. If not ``ahead``, the next task is asked for after that, when
+    a worker is free. The bar shows what is ``done`` of the ``total``.
+    """
+    from dask.distributed import as_completed
+
+    tasks = iter(tasks)
+    first = list(itertools.islice(tasks, 1))
+    if not first:
+        return  # no cluster is needed
+    tasks, running = itertools.chain(first, tasks), {}
+
+    def send():
+        threads = sum(client.nthreads().values())
+        for task in itertools.islice(tasks, None if ahead else max(0, (threads or 1) - len(running))):
+            future = client.submit(_work, execute, *task[1:], limit, pure=False)
+            running[future] = task
+            completed.add(future)
+        there = [executed for executed in done.values() if executed]
+        failed, busy, bar.n = sum(bool(one.problem) for one in there), min(len(running), threads), len(there)
+        bar.set_description_str(f"{bar.n - failed} of {total} finished, {busy} running, {failed} failed")
+
+    look = {"file": sys.stderr, "bar_format": "|{bar:16}| {desc}, {elapsed}, {remaining} left"}
+    with _connect(scheduler, workers, total) as client, tqdm(total=total, **look) as bar:
+        try:
+            completed = as_completed(loop=client.loop)
+            send()
+            bar.initial = bar.n  # those took no time
+            for future in completed:
+                name, source, _ = running.pop(future)
+                error = future.exception()  # not of the notebook, but of its worker
+                text = _note(source, error=f"{type(error).__name__}: {error}") if error else future.result()
+                finish(name, _keep(text, folder, name))
+                send()
+        except (OSError, asyncio.CancelledError, concurrent.futures.CancelledError):
+            raise TutorialError("The Dask scheduler was lost; start the sweep again to continue.") from None
+
+
+def _work(execute, source, parameters, limit):
+    """Execute one run on a worker; unless the cluster says otherwise, a run has one core."""
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
+    return execute(source, parameters, limit)
+
+
+def _connect(scheduler, workers, runs):
+    """Return a client of a Dask scheduler, or of a new cluster on this machine that ends with it."""
     import dask
     import distributed
     from dask.system import CPU_COUNT
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is reported by `run_all`
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is reported by `_run_all`
+    workers = _at_a_time(workers, runs)
+    how = {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        "memory_limit": 0,  # the kernels use the memory, not the workers
+        "dashboard_address": ":0",  # any free port: another cluster may have the usual one
+        "silence_logs": logging.CRITICAL,
+        "env": dict.fromkeys(THREADS, str(max(1, CPU_COUNT // workers))),
+    }
     if scheduler:
+        how = {"address": scheduler, "timeout": CONNECTION_SECONDS}
+    # no run waits on a worker: if that dies, only the run that it executes is in doubt
+    with dask.config.set({"distributed.scheduler.worker-saturation": 1}):
         try:
-            client = distributed.Client(scheduler, timeout=CONNECTION_SECONDS, set_as_default=False)
+            return distributed.Client(**how, set_as_default=False)
         except (OSError, ValueError) as error:
             raise TutorialError(f"There is no Dask scheduler at {scheduler} ({error}).") from None
-        with client:
-            yield client
-        return
-    workers = at_a_time(workers, runs)
-    with (
-        # no run waits on a worker: if that dies, only the run that it executes is in doubt
-        dask.config.set({"distributed.scheduler.worker-saturation": 1}),
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=0,  # the kernels use the memory, not the workers
-            dashboard_address=":0",  # any free port: another cluster may have the usual one
-            silence_logs=logging.CRITICAL,
-            env=dict.fromkeys(THREADS, str(max(1, CPU_COUNT // workers))),
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
-def at_a_time(workers: int | None, runs: int) -> int:
+def _at_a_time(workers, runs):
     """Return how many runs this machine makes at a time: as given, or what cores and memory allow."""
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
