@@ -104,7 +104,7 @@ QUICKER = {
     "07_cnn_vs_dense": {"epochs", "seeds"},
     "08_error_analysis": {"epochs", "seeds"},
     "10_beyond_99": {"epochs", "seeds"},
-    "11_batch_runs": {"dataset", "epochs"},
+    "11_batch_runs": {"dataset", "epochs", "seeds"},
 }
 
 

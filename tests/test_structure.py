@@ -95,10 +95,6 @@ def test_what_is_folded_is_folded_everywhere(path):
         assert is_folded(cell) or not tags & {"setup", "check"}
 
 
-# These are still to be written so.
-LONG_CELLS = {"09", "10", "11", "12"}
-
-
 def visible_code(notebook):
     """The code that a reader meets: not what is folded, nor solutions, which are below a folded heading."""
     solutions = tagged(notebook, "solution")
@@ -123,8 +119,7 @@ def test_digits_come_before_machinery(path):
 @each_notebook
 def test_cells_are_short(path):
     lines = sorted(map(lines_of, visible_code(read(path))))
-    if path.name[:2] not in LONG_CELLS:
-        assert statistics.median(lines) <= 8 and lines[-1] <= 25, lines
+    assert statistics.median(lines) <= 8 and lines[-1] <= 25, lines
 
 
 @each_notebook
