@@ -13,7 +13,6 @@ from keras import layers
 
 from helpers.data import Dataset
 from helpers.evaluation import predict
-from helpers.preprocessing import split_validation
 
 KEPT = 0.99  # the share of the validation images that is accepted
 STEPS = np.linspace(0, 1, 1001)  # the shares of which a table of quantiles tells the values
@@ -80,15 +79,16 @@ def measure_usual(network: keras.Model, data: Dataset, validation_split: float =
     """
     if len(data.x_train) < 20:
         return None
-    (x_learned, y_learned), (x_validation, _) = split_validation(data, validation_split)
-    numbers, _ = of_all_layers(network, x_learned[:IMAGES])
-    found, place = np.unique(y_learned[:IMAGES], return_inverse=True)
+    cut = int(len(data.x_train) * (1 - validation_split))  # as `split_validation`, which warned before
+    learned = slice(min(cut, IMAGES))
+    numbers, _ = of_all_layers(network, data.x_train[learned])
+    found, place = np.unique(data.y_train[learned], return_inverse=True)
     means = np.array([numbers[place == i].mean(axis=0) for i in range(len(found))])
     spread = np.cov((numbers - means[place]).T)
     # A little more on the diagonal, so that the table can be inverted.
     spread += (0.01 * np.trace(spread) / len(spread) + 1e-9) * np.eye(len(spread))
     usual = Usual(means, np.linalg.inv(spread), np.zeros((0, len(STEPS))))
-    measures = usual.measures(network, x_validation)
+    measures = usual.measures(network, data.x_train[cut:])
     tables = [np.quantile(measure, STEPS) for measure in measures]
     tables.append(np.quantile(_higher_rank(measures, tables), STEPS))
     return replace(usual, tables=np.array(tables))

@@ -230,8 +230,8 @@ MUTATIONS = [
     Mutation(
         "90% in place of 95%",
         "helpers/evaluation.py::wilson_interval",
-        "def wilson_interval(correct, total, confidence=0.95)",
-        "def wilson_interval(correct, total, confidence=0.90)",
+        "confidence: float = 0.95) -> tuple[float, float]:",
+        "confidence: float = 0.90) -> tuple[float, float]:",
         "tests/test_evaluation.py::test_wilson_interval",
     ),
     Mutation(

@@ -202,7 +202,7 @@ def find_notebook(name: str | Path) -> Path:
 
 def range_ends(name: str, value: object) -> list[str]:
     """Return the ends of a range such as ``"1e-5..0.1"`` of a parameter that is a number, else []."""
-    low, _, high = str(value).partition("..")
+    low, _, high = value.partition("..") if isinstance(value, str) else ("", "", "")
     number = name in PARAMETERS and PARAMETERS[name].type in (int, float)
     return [low, high] if number and low and high else []
 
