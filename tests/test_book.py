@@ -141,13 +141,8 @@ def test_nothing_keeps_people_from_reading(page):
     from axe_playwright_python.sync_playwright import Axe
 
     axe = Axe()
-    for name in [
-        "index.html",
-        LESSONS[0],
-        LESSONS[12],
-        "tools/book/helpers.html",
-        "search.html",
-    ]:  # the others take minutes
+    # The others take minutes.
+    for name in ["index.html", LESSONS[0], LESSONS[12], "tools/book/helpers.html", "search.html"]:
         page.goto(name)
         found = axe.run(
             page, options={"resultTypes": ["violations"], "iframes": False, "preload": False}

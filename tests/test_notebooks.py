@@ -1,9 +1,9 @@
 """Every notebook runs on the sample with an empty store of networks; wrong answers are put to each check.
 
 A second execution loads what the first trained, and every output must be the same to the letter, figures
-byte for byte, progress and logs on stderr aside. `make check` executes all notebooks twice, `make test`
-some, drawn by the commit. (That training twice gives the same network twice is tested in test_training, and
-that what follows is the same whether a network was trained or loaded, in test_storage.)
+byte for byte, progress and logs on stderr aside. `.ci/run` and `make check` execute all notebooks twice,
+`make test` some, drawn by the commit. (That training twice gives the same network twice is tested in
+test_training, and that what follows is the same whether a network was trained or loaded, in test_storage.)
 """
 
 import json
