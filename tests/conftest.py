@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items):
     def place(item):
         if item.get_closest_marker("machine"):
             return -2, 0
-        if item.name.startswith(("test_runs_on_the_sample", "test_two_executions_agree")):
+        if item.name.startswith("test_runs_on_the_sample"):
             notebook = item.name.partition("[")[2][:3]
             return -1, LONGEST.index(notebook) if notebook in LONGEST else len(LONGEST)
         return 0, 0

@@ -142,6 +142,7 @@ def command(*arguments, cwd=None):
     )
 
 
+@pytest.mark.full
 def test_run_from_another_folder_with_values_from_a_file(notebook, tmp_path):
     (tmp_path / "values.yml").write_text("learning_rate: 1e-2\nepochs: 5\n")
     done = command("run", "small.ipynb", "out", "-f", "values.yml", "-p", "epochs", "2", cwd=tmp_path)
@@ -156,6 +157,7 @@ def test_run_from_another_folder_with_values_from_a_file(notebook, tmp_path):
     assert list(tmp_path.glob("out/*")) == [tmp_path / "out" / "small.ipynb"]
 
 
+@pytest.mark.full
 def test_several_notebooks_get_what_they_declare(notebook, tmp_path, capsys):
     other = nbformat.read(notebook, as_version=4)
     other.cells = [nbformat.v4.new_code_cell("seed: int = 3  # start", metadata={"tags": ["parameters"]})]
@@ -398,6 +400,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damaged_output_is_reported_and_made_again(notebook, tmp_path, cluster, log, capsys, kind):
     address, _ = cluster

@@ -56,6 +56,7 @@ class Page(HTMLParser):
             self.pictures.append(attributes)
 
 
+@pytest.mark.full
 def test_every_link_and_anchor_leads_somewhere(book):
     pages = {
         path.relative_to(book).as_posix(): Page(path)

@@ -842,6 +842,7 @@ def test_a_movement_of_length_0_draws_a_dot(page):
 # ------------------------------------------------------------------ other networks
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("names", ["0123456789", "ABC"])
 def test_other_networks_answer_as_keras_does(open_page, tmp_path, sample, names):
     """Of 3 classes and 283 units: a kernel whose length is no multiple of 4 bytes."""
@@ -914,6 +915,7 @@ def no_digits(count, digits):
     return random.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.array([*map(prepare, pairs)])
 
 
+@pytest.mark.full
 def test_the_page_and_python_agree_on_what_is_usual(page, trained, sample, usual):
     images = np.concatenate([sample.x_test, *no_digits(100, sample.x_test)])
     expected = usual.as_unusual(trained, images)
@@ -1071,6 +1073,7 @@ def save(page, button):
     return download.value
 
 
+@pytest.mark.full
 def test_a_data_set_of_drawings_is_read_by_the_notebooks(open_page, tmp_path):
     """Five of each class, as the page asks for; of three classes, which are sooner drawn than ten."""
     write(build_page(random_model(3), made_up("012")), tmp_path / "page.html")
@@ -1499,6 +1502,7 @@ def test_firefox_that_hides_its_canvas_keeps_drawings_and_writes_true_files(fire
     assert firefox.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_is_accessible(open_page, built, scheme):
     page = open_page(built, color_scheme=scheme, reduced_motion="reduce")

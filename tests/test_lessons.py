@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.ticker import LogLocator, NullFormatter
+from scipy.ndimage import map_coordinates
 from scipy.stats import binomtest
 
 from helpers.data import Dataset
@@ -136,9 +137,10 @@ def test_the_patch_adds_up_to_the_response_at_its_place():
 
     random = np.random.default_rng(0)
     image, weights = random.random((28, 28)), random.normal(size=(3, 3))
+    image[:7], image[7, :8], image[7, 8] = 0, 0, 1  # the first dark pixel
     convolve = define(3, "convolve")["convolve"]
     np.testing.assert_allclose(convolve(image, weights), correlate2d(image, weights, "valid"), rtol=1e-4)
-    figure = draw_patch(image, weights, 5, 7)
+    figure = draw_patch(image, weights)
     said = figure.axes[3].get_xlabel().removeprefix("their sum: ").replace("−", "-")
     assert float(said) == pytest.approx(convolve(image, weights)[5, 7], abs=0.006)
     assert figure.axes[0].patches[0].get_xy() == (6.5, 4.5)
@@ -619,6 +621,32 @@ def test_the_study_keeps_ensembles_and_recipes_apart():
         found = runs_of(table, Recipe(), ensemble)
         assert set(found["ensemble"]) == {ensemble} and set(found["dropout"]) == {0.5}
         assert list(found["seed"]) == [0, 1, 2]
+
+
+# 10: distorted images
+
+
+@pytest.mark.parametrize("elastic", [False, True])
+def test_the_lesson_and_the_helper_distort_alike(sample, elastic):
+    import tensorflow as tf
+
+    from helpers import augmentation as a
+
+    images, number = sample.x_train[:4], (3, 1)
+    amounts = tf.random.stateless_uniform((6, 4, 1, 1), number, -1, 1, alg="philox").numpy()[:, :, 0, 0]
+    noise = tf.random.stateless_normal((2, 4, 28, 28), (4, 2), alg="philox").numpy()
+    strengths = dict(ELASTIC=a.ELASTIC, SMOOTHING=a.SMOOTHING, map_coordinates=map_coordinates)
+    hand = define(10, "source_places", "read_at", "elastic_places", **strengths)
+    none, most = np.array([0, 1, 1, 0, 0, 0]), [a.ROTATION, a.ZOOM, a.ZOOM, a.SHEAR, a.SHIFT, a.SHIFT]
+    theirs = a.distort(tf.constant(images), number, elastic=elastic).numpy()
+    row, column = np.mgrid[:28, :28]
+    for i, image in enumerate(images):
+        x, y = hand["source_places"](*(none + most * amounts[:, i]))
+        if elastic:  # the pull, from the same noise
+            dealt = types.SimpleNamespace(standard_normal=lambda shape, i=i: noise[:, i])
+            right, down = hand["elastic_places"](dealt)
+            x, y = x + right - column, y + down - row
+        np.testing.assert_allclose(theirs[i], hand["read_at"](image, x, y), atol=1e-3)
 
 
 # What networks without variety and few seeds do to the formulas

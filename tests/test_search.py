@@ -259,6 +259,7 @@ def test_what_cannot_be_confirmed_is_one_sentence(notebook, tmp_path, scheduler,
 # The time limit
 
 
+@pytest.mark.full
 def test_a_run_over_its_limit_has_failed_with_one_sentence(notebook, tmp_path, capsys):
     slow = nbformat.read(notebook, as_version=4)
     for _ in range(4):  # each within the limit, together over it

@@ -461,6 +461,7 @@ def child(code, **options):
     )
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 @pytest.mark.parametrize("moment", ["within the file", "before the first renaming", "between the renamings"])
 def test_killed_while_saving(tiny, folder, trained, moment):

@@ -73,6 +73,7 @@ def test_every_link_leads_somewhere_in_the_course(course):
             )
 
 
+@pytest.mark.full
 def test_it_runs_and_waits_for_answers(course, tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_RUNS", str(tmp_path / "runs"))
     path = course / "notebooks" / "03_model.ipynb"

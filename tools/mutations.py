@@ -1008,7 +1008,7 @@ def mutated(mutation, text):
 
 def run_tests(folder, tests, *options):
     """Run tests in a copy of the project, with its code; return the finished process, None if too slow."""
-    command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-m", "not slow"]
     command += ["-p", "no:xdist", "--deselect", TOO_EASY]  # which takes long to load
     environment = {k: v for k, v in os.environ.items() if k not in ("MNIST_PATH", "MNIST_RUNS")}
     environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -89,6 +89,11 @@ def title(notebook):
     return notebook.cells[0].source.split("\n")[0].removeprefix("# ")
 
 
+def short_title(path):
+    """Return a notebook's number and the beginning of its title, as in "04 Training"."""
+    return title(nbformat.read(path, as_version=4)).split(":")[0].replace(" ·", "")
+
+
 def colab_link(path):
     owner_and_name = repository().removeprefix("https://github.com/")
     address = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{path.name}"
@@ -100,9 +105,9 @@ def navigation(path, paths):
     place = paths.index(path)
     links = ["[Course map](../README.md#course-map)"]
     if place > 0:
-        links.insert(0, f"[← {paths[place - 1].stem.replace('_', ' ')}]({paths[place - 1].name})")
+        links.insert(0, f"[← {short_title(paths[place - 1])}]({paths[place - 1].name})")
     if place + 1 < len(paths):
-        links.append(f"[{paths[place + 1].stem.replace('_', ' ')} →]({paths[place + 1].name})")
+        links.append(f"[{short_title(paths[place + 1])} →]({paths[place + 1].name})")
     return " · ".join(links)
 
 
@@ -270,7 +275,7 @@ def readme_parts(paths):
     rows = ["| | notebook | what you will do | time | |", "| --- | --- | --- | --- | --- |"]
     for path, notebook in notebooks.items():
         number, name = title(notebook).split(" · ", 1)
-        task = notebook.cells[1].source.split("\n")[0].removeprefix("**What you will do.** ")
+        task = notebook.cells[1].source.split("\n")[0].removeprefix("**What you will do.** ").split(". ")[0]
         duration = notebook.metadata["tutorial"]["duration"].removeprefix("about ").split(" on ")[0]
         rows.append(
             f"| {number} | [{name}](notebooks/{path.name}) | {task} | {duration} | {colab_link(path)} |"
@@ -299,12 +304,12 @@ def readme_parts(paths):
         "CNN with fewer than 8,000 parameters": "tiny",
         "dense network": "dense",
     }
-    best = ["| network | mean test accuracy | training runs |", "| --- | --- | --- |"]
+    best = ["| network | mean test accuracy | training |", "| --- | --- | --- |"]
     for name, track in tracks.items():
         if f"study_{track}_seeds" not in study:
             continue
         mean, seeds = study[f"study_{track}_test_accuracy"], study[f"study_{track}_seeds"]
-        best.append(f"| {name} | {100 * mean:.3f}% | {seeds}, all counted |")
+        best.append(f"| {name} | {100 * mean:.3f}% | {seeds} runs, all counted |")
         if track == "cnn":
             together = 100 * study["study_ensemble_test_accuracy"]
             best.append(f"| these {seeds} together | {together:.2f}% | |")
@@ -313,7 +318,7 @@ def readme_parts(paths):
         reached, share = study[f"study_speed_{aim}_test_accuracy"], study.get(f"study_speed_{aim}_share")
         beside = "plain Keras does not reach it in ten epochs"
         if share is not None:
-            beside = f"{share:.2f} × plain Keras's own time to it"
+            beside = f"{share:.2f} × the time that plain Keras takes to reach it"
         label = f"a short training in float32, aim {aim.replace('_', '.')}% (on validation images)"
         best.append(f"| {label} | {percent(reached)} | {study[name]:.0f} s; {beside} |")
     return {
