@@ -7,12 +7,14 @@ script of the reference recipe (`plain_keras.py`, ten epochs), whose time to an 
 first epoch with such a validation accuracy; then, for each aim, the recipe below that reaches it, in float32
 and, where the device has it, in bfloat16. Counted is the training alone, with the time that TensorFlow takes
 to prepare it, in wall-clock seconds and in CPU seconds of all cores. The recipes were chosen on validation
-images. Each row has the test accuracy of the network at that time.
+images. Each row has the test accuracy of the network at that time. Rounds that the table has already, made
+by this code on such a device, are not repeated: times are compared within a round only.
 """
 
 import argparse
 import json
 import sys
+from pathlib import Path
 
 import pandas as pd
 
@@ -44,6 +46,15 @@ def rows_of(seed, precisions):
             yield row | {name: values[-1] for name, values in found.items()}
 
 
+def read(path, made_with):
+    """Return the rows of a table, if there is one, that were made with this."""
+    if not path or not Path(path).exists():
+        return []
+    table = pd.read_csv(path)
+    same = [table[name] == made_with[name] for name in ("device", "versions", "code")]
+    return table[same[0] & same[1] & same[2]].to_dict("records")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -56,10 +67,11 @@ def main():
     about, _, _ = run([sys.executable, "-c", ABOUT])
     device, _, _ = about["device"].rpartition(", ")  # without the precision
     precisions = ["float32"] + ["mixed_bfloat16"] * (about["auto"] == "mixed_bfloat16")
-    rows = []
-    for seed in range(options.seeds):
-        rows += [{"seed": seed, **row, **about, "device": device} for row in rows_of(seed, precisions)]
-        table = pd.DataFrame(rows).drop(columns="auto").round(4)
+    made_with = {**about, "device": device}
+    rows = read(options.output, made_with)
+    for seed in sorted(set(range(options.seeds)) - {row["seed"] for row in rows}):
+        rows += [{"seed": seed, **row, **made_with} for row in rows_of(seed, precisions)]
+        table = pd.DataFrame(rows).drop(columns="auto", errors="ignore").round(4)
         if options.output:
             table.to_csv(options.output, index=False)
     measured = ["test_accuracy", "epochs", "seconds", "cpu_seconds"]
