@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import psutil
 import pytest
 
@@ -180,6 +181,22 @@ def test_a_kernel_that_dies_is_a_failure_with_its_partial_notebook(notebook):
     notebook.write_text(text, encoding="utf-8")
     assert "DeadKernelError" in results.read_executed(notebook).problem
     assert nbformat.reads(text, as_version=4).cells[0].execution_count == 1
+
+
+def test_a_kernel_that_dies_while_it_starts_is_started_again(notebook, monkeypatch):
+    """Kernels that start side by side can take the same port (ipykernel's pull request 412)."""
+    real, calls = papermill.execute_notebook, []
+
+    def flaky(*given, **options):
+        calls.append(given)
+        if len(calls) == 1:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return real(*given, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", flaky)
+    text = running.execute(batch.make_plan(notebook, {"epochs": [1]}).source, {"epochs": 1})
+    notebook.write_text(text, encoding="utf-8")
+    assert results.read_executed(notebook).problem is None and len(calls) == 2
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def main():
         if options.output:
             table.to_csv(options.output, index=False)
     measured = ["test_accuracy", "epochs", "seconds", "cpu_seconds"]
-    print(table.groupby(["aim", "program", "precision"])[measured].agg(["mean", "min", "max"]).round(3))
+    by = table.groupby(["aim", "program", "precision"])[measured]
+    print(by.agg(["mean", "min", "max"]).round(3).to_string())
 
 
 if __name__ == "__main__":

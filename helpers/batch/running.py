@@ -43,7 +43,7 @@ def execute(source: str, parameters: dict, limit: float | None = None, bar: bool
     with tempfile.TemporaryDirectory() as folder:
         output, error = Path(folder, "output.ipynb"), None
         try:
-            papermill.execute_notebook(
+            _start(
                 nbformat.reads(source, as_version=4),
                 str(output),
                 parameters,
@@ -61,6 +61,16 @@ def execute(source: str, parameters: dict, limit: float | None = None, bar: bool
         except (OSError, ValueError):  # not written, or only in part
             text, error = source, error or "the executed notebook could not be kept"
     return _note(text, error=short(error)) if error else text
+
+
+def _start(*notebook, **options):
+    """Execute as papermill does; a kernel that dies while it starts (two took one port) is started again."""
+    try:
+        papermill.execute_notebook(*notebook, **options)
+    except RuntimeError as failure:
+        if "before replying" not in str(failure):
+            raise
+        papermill.execute_notebook(*notebook, **options)
 
 
 def run(
