@@ -323,7 +323,7 @@ def readme_parts(paths):
         best.append(f"| {label} | {percent(reached)} | {study[name]:.0f} s; {beside} |")
     return {
         "speed": speed_table(),
-        "hero": f"![{alt['predictions']}](figures/predictions.png)",
+        "hero": f"![{alt['predictions']}](figures/predictions.png)\n\n{colab_link(paths[0])}",
         "results": "\n".join(results),
         "study": "\n".join(best),
         "frontier": f"![{alt['frontier']}](figures/frontier.png)",

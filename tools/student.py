@@ -37,6 +37,9 @@ def project_files():
     ]
 
 
+COLAB = re.compile(r"(?: · )?\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
+
+
 def without_solutions(notebook):
     """Return a notebook without what stands below its solutions' headings, and without outputs."""
     cells, in_solution = [], False
@@ -51,7 +54,7 @@ def without_solutions(notebook):
     for cell in cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    cells[0].source = re.sub(r" · \[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)", "", cells[0].source)
+    cells[0].source = COLAB.sub("", cells[0].source)
     notebook.cells = cells
     notebook.metadata.pop("tutorial", None)
     return notebook
@@ -74,9 +77,7 @@ def write_course(folder):
     for path in sorted((folder / "notebooks").glob("*.ipynb")):
         nbformat.write(without_solutions(nbformat.read(path, as_version=4)), path)
     readme = folder / "README.md"
-    text = re.sub(
-        r" \| \[!\[Open in Colab\]\([^)]*\)\]\([^)]*\) \|", " | |", readme.read_text(encoding="utf-8")
-    )
+    text = COLAB.sub("", readme.read_text(encoding="utf-8"))
     readme.write_text(text.replace(", with solutions folded away", ""), encoding="utf-8")
 
 
