@@ -18,6 +18,7 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = re.compile(r"\.venv|runs|\.git|build|__pycache__|.*\.egg-info|\..*_cache|\.ipynb_checkpoints")
+COLAB = re.compile(r"(?: · )?\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
 LEFT_OUT = ("tests/", "tools/", ".ci/", ".github/", ".pre-commit-config.yaml", "CHANGELOG.md")
 
 
@@ -35,9 +36,6 @@ def project_files():
         for path in paths
         if path.is_file() and not any(GENERATED.fullmatch(part) for part in path.relative_to(ROOT).parts)
     ]
-
-
-COLAB = re.compile(r"(?: · )?\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
 
 
 def without_solutions(notebook):
