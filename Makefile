@@ -45,8 +45,6 @@ tutorial: .venv/ready
 	$(BIN)/python -m helpers.batch run all $(RUNS)/tutorial $(ARGS)
 
 # With FULL=1, as on CI, each notebook twice, and what takes long and seldom fails alone.
-FULL ?=
-export FULL
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.data import load_mnist
@@ -10,7 +11,7 @@ from helpers.evaluation import predict
 from helpers.storage import load_or_train
 from helpers.training import Recipe, split_validation
 from tests.conftest import make_arrays
-from tools import study
+from tools import benchmark_targets, study
 
 QUICK = {"epochs": 1, "batch_size": 10, "network": "dense_same_size"}
 TRACK = f"""\
@@ -125,3 +126,18 @@ def test_every_recipe_of_the_study_can_be_trained(name):
     _, _, runs = study.read_track(name)
     assert runs and len({tuple(run) for run in runs}) == len(runs)
     assert all(len({recipe.seed for recipe in run}) == len(run) for run in runs)
+
+
+def test_a_complete_table_of_times_is_only_shown(tmp_path, monkeypatch, capsys):
+    made_with = {"device": "CPU", "versions": "Python 3", "code": "0123"}
+    row = {"aim": 98.0, "program": "helpers", "precision": "float32", "epochs": 1, "seconds": 2.0}
+    row |= {"cpu_seconds": 3.0, "val_accuracy": 0.98, "test_accuracy": 0.98, **made_with}
+    path = tmp_path / "speed.csv"
+    pd.DataFrame([{"seed": seed, **row} for seed in range(2)]).to_csv(path, index=False)
+    before = path.read_bytes()
+    about = made_with | {"auto": "float32", "device": "CPU, float32"}
+    monkeypatch.setattr(benchmark_targets, "need_data", lambda: None)
+    monkeypatch.setattr(benchmark_targets, "run", lambda *command: (about, 0, 0))
+    monkeypatch.setattr("sys.argv", ["benchmark_targets", "--seeds", "2", "--output", str(path)])
+    benchmark_targets.main()
+    assert "helpers" in capsys.readouterr().out and path.read_bytes() == before

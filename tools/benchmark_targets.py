@@ -50,9 +50,8 @@ def read(path, made_with):
     """Return the rows of a table, if there is one, that were made with this."""
     if not path or not Path(path).exists():
         return []
-    table = pd.read_csv(path)
-    same = [table[name] == made_with[name] for name in ("device", "versions", "code")]
-    return table[same[0] & same[1] & same[2]].to_dict("records")
+    rows = pd.read_csv(path, dtype={"code": str}).to_dict("records")
+    return [row for row in rows if made_with.items() <= row.items()]
 
 
 def main():
@@ -67,15 +66,14 @@ def main():
     about, _, _ = run([sys.executable, "-c", ABOUT])
     device, _, _ = about["device"].rpartition(", ")  # without the precision
     precisions = ["float32"] + ["mixed_bfloat16"] * (about["auto"] == "mixed_bfloat16")
-    made_with = {**about, "device": device}
+    made_with = {"device": device, "versions": about["versions"], "code": about["code"]}
     rows = read(options.output, made_with)
     for seed in sorted(set(range(options.seeds)) - {row["seed"] for row in rows}):
         rows += [{"seed": seed, **row, **made_with} for row in rows_of(seed, precisions)]
-        table = pd.DataFrame(rows).drop(columns="auto", errors="ignore").round(4)
         if options.output:
-            table.to_csv(options.output, index=False)
+            pd.DataFrame(rows).round(4).to_csv(options.output, index=False)
     measured = ["test_accuracy", "epochs", "seconds", "cpu_seconds"]
-    by = table.groupby(["aim", "program", "precision"])[measured]
+    by = pd.DataFrame(rows).groupby(["aim", "program", "precision"])[measured]
     print(by.agg(["mean", "min", "max"]).round(3).to_string())
 
 
