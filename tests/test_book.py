@@ -181,3 +181,12 @@ def test_the_page_to_draw_on_is_live_in_its_lesson_and_on_its_own(page):
     frame.locator("canvas").first.wait_for()
     page.goto("draw_a_digit.html")
     assert page.locator("canvas").first.is_visible()
+
+
+def test_links_to_the_page_to_draw_on_show_a_picture(book):
+    page = (book / "draw_a_digit.html").read_text(encoding="utf-8")
+    (picture,) = re.findall('<meta property="og:image" content="(https://.+)">', page)
+    (canonical,) = re.findall(
+        'rel="canonical" href="(.+)README.html"', (book / "README.html").read_text("utf-8")
+    )
+    assert picture.startswith(canonical) and (book / picture.removeprefix(canonical)).is_file()

@@ -242,6 +242,7 @@ def test_checks_of_01(capsys, data):
         lambda image, known, labels: labels[((known - image) ** 2).sum(axis=1).argmax()],
         lambda image, known, labels: labels[((known - image) ** 2).sum(axis=0).argmin()],
         lambda image, known, labels: labels[(known - image).sum(axis=1).argmin()],
+        lambda image, known, labels: labels[np.abs(known - image).sum(axis=1).argmin()],
         lambda image, known, labels: labels[0],
     )
     examine(capsys, second, right, [0, 1, *wrong])
@@ -293,6 +294,7 @@ def test_checks_of_02(capsys):
     right = (
         lambda images: images.astype("float32")[..., np.newaxis] / 255,
         lambda images: (images / 255).astype("float32").reshape(-1, 28, 28, 1),
+        lambda images: images[..., np.newaxis] * np.float32(1 / 255),
     )
     wrong = (
         given["prepare"],
@@ -302,6 +304,7 @@ def test_checks_of_02(capsys):
         lambda images: (images.reshape(28, 28, 1, -1).transpose(3, 0, 1, 2) / 255).astype("float32"),
     )
     examine(capsys, third, right, [0, 1, *wrong])
+    assert "float32" in says(capsys, third, lambda images: images[..., np.newaxis] / 255)
     pairs = [(0.5, 0.5), (0.1125, 0.9), (0.9, 0.1), (0.9,), (0.9, 0.1125, 0.5), ("a", "b"), 0.9]
     examine(capsys, fourth, [(0.9, 0.1125), [0.9, 0.1125], np.array([0.9, 0.1125])], [0, 1, *pairs])
 
@@ -403,7 +406,8 @@ def test_typical_mistakes_get_an_advice_of_their_own(capsys):
     ]
     with np.errstate(divide="ignore"):
         said = answers_to(4, 1, capsys, losses)
-    for text, word in zip(said, ("Replace", "sign", "sum", "largest", "base 10", "clip")):
+    assert said[0].startswith("Replace the ...")
+    for text, word in zip(said[1:], ("sign", "sum", "largest", "base 10", "clip")):
         assert text.startswith("Not yet. ") and word in text
     counting_from_0 = answers_to(4, 2, capsys, [lambda losses, patience: int(np.argmin(losses))])
     assert "counts from 0" in counting_from_0[0]
@@ -495,7 +499,7 @@ def test_the_curves_are_what_their_labels_say(measure):
     keys = ("accuracy", "val_accuracy", "loss", "val_loss")
     history = {key: [0.1 * i + 0.3, 0.1 * i + 0.4] for i, key in enumerate(keys)}
     given = {"history": history, "epochs": 2, "off_error": 5, "off_loss": 0.05}
-    (axis,) = drawn(6, measure, "draw_curves", **given).axes
+    (axis,) = drawn(6, measure, "make_readable", "draw_curves", **given).axes
     curves = {line.get_label().split(" (")[0]: line.get_ydata() for line in axis.lines}
     for label, key in (("training", measure), ("validation", f"val_{measure}")):
         values = np.array(history[key])

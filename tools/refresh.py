@@ -272,13 +272,16 @@ def readme_parts(paths):
     """Return the README's generated parts: marker name → Markdown."""
     notebooks = {path: nbformat.read(path, as_version=4) for path in paths}
     alt = {name: text for nb in notebooks.values() for name, (_, text) in figures(nb).items()}
-    rows = ["| | notebook | what you will do | time | |", "| --- | --- | --- | --- | --- |"]
+    rows = ["| | notebook | what you will do | builds on | time | |", "| --- | --- | --- | --- | --- | --- |"]
     for path, notebook in notebooks.items():
         number, name = title(notebook).split(" · ", 1)
-        task = notebook.cells[1].source.split("\n")[0].removeprefix("**What you will do.** ").split(". ")[0]
+        tasks, *_, basis = notebook.cells[1].source.split("\n\n")
+        task = tasks.removeprefix("**What you will do.** ").split(".")[0]
+        needed = ", ".join(sorted(set(re.findall(r"\]\((\d\d)_", basis))))
         duration = notebook.metadata["tutorial"]["duration"].removeprefix("about ").split(" on ")[0]
         rows.append(
-            f"| {number} | [{name}](notebooks/{path.name}) | {task} | {duration} | {colab_link(path)} |"
+            f"| {number} | [{name}](notebooks/{path.name}) | {task} | {needed} | {duration} "
+            f"| {colab_link(path)} |"
         )
 
     records = {path.stem[:2]: read_record(path) for path in paths}
@@ -319,7 +322,7 @@ def readme_parts(paths):
         beside = "plain Keras does not reach it in ten epochs"
         if share is not None:
             beside = f"{share:.2f} × the time that plain Keras takes to reach it"
-        label = f"a short training in float32, aim {aim.replace('_', '.')}% (on validation images)"
+        label = f"a short run in float32, aim {aim.replace('_', '.')}% (on validation images)"
         best.append(f"| {label} | {percent(reached)} | {study[name]:.0f} s; {beside} |")
     return {
         "speed": speed_table(),

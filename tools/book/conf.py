@@ -31,7 +31,8 @@ root_doc = "README"
 HELPERS = "tools/book/helpers"
 texts = [name for name in ("GLOSSARY", "CHANGELOG", "CONTRIBUTING") if (ROOT / f"{name}.md").exists()]
 include_patterns = ["README.md", *(f"{name}.md" for name in texts), "notebooks/*.ipynb", f"{HELPERS}.md"]
-html_extra_path = ["../../figures/draw_a_digit.html"]
+html_baseurl = re.sub(r"^https://github\.com/([^/]+)/(.+)$", r"https://\1.github.io/\2/", address)
+html_extra_path = ["../../figures/draw_a_digit.html", "../../figures/predictions.png"]
 html_favicon = "static/icon.svg"
 html_static_path = ["static"]
 html_css_files = ["book.css"]
@@ -159,14 +160,18 @@ def write_formula(translator, node):
     raise nodes.SkipNode
 
 
-def write_index(app, error):
-    """Let the address of the folder lead to the README."""
+def finish(app, error):
+    """Let the address of the folder lead to the README, and links to the page to draw on show a picture."""
     if not error:
         shutil.copy(Path(app.outdir, f"{root_doc}.html"), Path(app.outdir, "index.html"))
+        page = Path(app.outdir, "draw_a_digit.html")
+        preview = f'<meta property="og:image" content="{html_baseurl}predictions.png">\n'
+        text = page.read_text(encoding="utf-8").replace("<title>", f"{preview}<title>", 1)
+        page.write_text(text, encoding="utf-8")
 
 
 def setup(app):
     """Connect the functions above to Sphinx."""
     app.connect("source-read", prepare)
-    app.connect("build-finished", write_index)
+    app.connect("build-finished", finish)
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
