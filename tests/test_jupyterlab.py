@@ -242,8 +242,11 @@ def check_drawing(page):
     last = page.locator(".jp-CodeCell").last
     assert "not drawn" in last.locator(".jp-OutputArea-output").text_content()
     stroke(page, page.locator(".jp-OutputArea-output canvas").last, 3)
-    reads = page.locator(".jp-CodeCell", has_text="digit = pad.digit").first
-    for cell in (reads, last):
+    reads, asks = (
+        page.locator(".jp-CodeCell", has_text=text).first
+        for text in ("digit = pad.digit", "best = probabilities.argmax()")
+    )
+    for cell in (reads, asks, last):
         cell.locator(".cm-content").click()
         page.keyboard.press("Control+Enter")
         page.wait_for_selector(IDLE, state="detached", timeout=MINUTES)
