@@ -414,6 +414,23 @@ def test_typical_mistakes_get_an_advice_of_their_own(capsys):
     ordinary = answers_to(5, 2, capsys, [lambda p, labels: (p.argmax(axis=1) == labels).mean()])
     assert "ordinary accuracy" in ordinary[0]
 
+    def without_labels(history):
+        figure, axis = plt.subplots()
+        axis.plot(history["loss"], "o-")
+        axis.plot(history["val_loss"], "s--")
+        axis.set(xlabel="epoch", ylabel="loss")
+        axis.legend([])
+        return figure
+
+    assert "Give each a label" in answers_to(6, 3, capsys, [without_labels])[0]
+
+
+def test_a_p_value_may_be_rounded_but_is_two_sided(capsys):
+    from scipy.stats import binomtest
+
+    said = answers_to(7, 2, capsys, [22 / 1024, 0.0215, 0.022, 11 / 1024, 20 / 1024], binomtest=binomtest)
+    assert [text.split()[0] for text in said] == ["Right!"] * 3 + ["Not"] * 2
+
 
 def test_the_loss_of_the_solution_is_keras(capsys):
     import keras
