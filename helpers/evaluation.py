@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, t
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix
 
 from helpers.preprocessing import scale
 
@@ -79,31 +79,3 @@ def confusion_table(labels: np.ndarray, predicted: np.ndarray, class_names: Sequ
     counts = confusion_matrix(labels, predicted, labels=range(len(class_names)))
     names = list(class_names)
     return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
-
-
-def per_class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
-    """Return precision, recall (shares from 0 to 1) and the number of images of each class.
-
-    Precision is 0 for a class that is never predicted, and recall is NaN for one without images.
-    """
-    precision, recall, _, support = precision_recall_fscore_support(
-        labels, predicted, labels=range(len(class_names)), zero_division=0
-    )
-    recall = np.where(support > 0, recall, np.nan)
-    index = pd.Index(list(class_names), name="class")
-    return pd.DataFrame({"precision": precision, "recall": recall, "images": support}, index=index)
-
-
-def most_confused_pairs(table: pd.DataFrame, count: int = 5) -> pd.DataFrame:
-    """Return the off-diagonal cells of a confusion table with the highest counts, highest first.
-
-    Returns:
-        A pandas table with the columns ``true``, ``predicted`` and ``count``; pairs that never occur
-        are left out, and pairs that tie with the last one are in.
-    """
-    off_diagonal = table.to_numpy() * (1 - np.eye(len(table), dtype=int))
-    order = np.argsort(-off_diagonal, axis=None, kind="stable")
-    rows, columns = np.unravel_index(order, off_diagonal.shape)
-    counts = off_diagonal[rows, columns]
-    pairs = pd.DataFrame({"true": table.index[rows], "predicted": table.columns[columns], "count": counts})
-    return pairs[counts >= max(1, counts[:count].min())]

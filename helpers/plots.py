@@ -10,14 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
-from matplotlib import font_manager
-from matplotlib.ticker import (
-    LogFormatter,
-    LogFormatterMathtext,
-    LogLocator,
-    NullFormatter,
-    SymmetricalLogLocator,
-)
+from matplotlib import font_manager, ticker
 from PIL import Image
 
 # Okabe and Ito's palette: told apart with any kind of color vision (https://jfly.uni-koeln.de/color/).
@@ -72,7 +65,7 @@ def drawable(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(str, range(len(names))))
 
 
-class _PlainLogFormatter(LogFormatter):
+class _PlainLogFormatter(ticker.LogFormatter):
     """The labels of a logarithmic axis as numbers: 0.1, 1, 10, without TeX."""
 
     def __call__(self, x, pos=None):
@@ -89,9 +82,9 @@ def show(figure: plt.Figure, alt: str, name: str | None = None) -> None:
             ``figures/``; None for figures that stay in their notebook.
     """
     for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
-        if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+        if isinstance(axis.get_major_formatter(), ticker.LogFormatterMathtext):
             axis.set_major_formatter(_PlainLogFormatter())
-        if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
+        if isinstance(axis.get_minor_formatter(), ticker.LogFormatterMathtext):
             axis.set_minor_formatter(_PlainLogFormatter())
     drawn, buffer = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
@@ -190,10 +183,9 @@ def draw_history(history: Mapping[str, Sequence[float]], title: str) -> plt.Figu
     # Linear below 0.1 %, so that 0 is on the axis.
     axes[0].set_yscale("symlog", linthresh=0.1, linscale=0.3, subs=range(2, 10))
     axes[1].set_yscale("log")
-    for axis, places in zip(
-        axes, (SymmetricalLogLocator(base=10, linthresh=0.1, subs=(1, 2, 5)), LogLocator(subs=(1, 3)))
-    ):
-        axis.yaxis.set(major_locator=places, major_formatter="{x:g}", minor_formatter=NullFormatter())
+    from_0 = ticker.SymmetricalLogLocator(base=10, linthresh=0.1, subs=(1, 2, 5))
+    for axis, places in zip(axes, (from_0, ticker.LogLocator(subs=(1, 3)))):
+        axis.yaxis.set(major_locator=places, major_formatter="{x:g}", minor_formatter=ticker.NullFormatter())
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -219,82 +211,11 @@ def draw_confusion(table: pd.DataFrame) -> plt.Figure:
         if count:
             weight = "bold" if row == column else "normal"
             axis.text(column, row, count, ha="center", va="center", fontsize=9, weight=weight)
-    long_names = max(map(len, table.index)) > 2
-    axis.set_xticks(
-        range(len(table)),
-        table.columns,
-        rotation=60 if long_names else 0,
-        ha="right" if long_names else "center",
-    )
+    long_names = {"rotation": 60, "ha": "right"} if max(map(len, table.index)) > 2 else {}
+    axis.set_xticks(range(len(table)), table.columns, **long_names)
     axis.set_yticks(range(len(table)), table.index)
     axis.set(xlabel="predicted class", ylabel="true class")
     axis.spines[:].set_visible(False)
-    return figure
-
-
-# 04–06
-
-
-def draw_descent(
-    weights: np.ndarray,
-    losses: np.ndarray,
-    slope: float,
-    paths: Mapping[float, tuple[np.ndarray, np.ndarray]],
-) -> plt.Figure:
-    """Draw the loss along one weight, its tangent at a start, and steps of gradient descent from there.
-
-    Args:
-        weights: values of the weight, rising.
-        losses: the loss at each of them.
-        slope: the slope of the loss at the start.
-        paths: learning rate → (the weights visited, the loss at each of them); one panel for each.
-
-    Returns:
-        A Matplotlib figure.
-    """
-    figure, axes = plt.subplots(1, len(paths), figsize=(7.2, 3.2))
-    figure.suptitle("Three steps down a slope, at three learning rates", x=0.01, ha="left", fontsize=12)
-    for axis, (rate, (visited, reached)) in zip(axes, paths.items()):
-        near = (weights >= min(-3, *visited)) & (weights <= max(3, *visited))
-        axis.plot(weights[near], losses[near], color=GRAY, label="loss")
-        tangent = reached[0] + slope * np.array([-1, 1])
-        axis.plot([visited[0] - 1, visited[0] + 1], tangent, ":", color=GREEN, label="slope at the start")
-        axis.plot(visited, reached, "o--", color=ORANGE, linewidth=1.2, label="steps")
-        axis.plot(visited[0], reached[0], "o", color=ORANGE, markersize=9)
-        axis.set_xlabel("the weight")
-        axis.set_title(f"rate {rate}: {reached[0]:.2f} → {reached[-1]:.2f}", fontsize=11)
-    axes[0].set_ylabel("loss")
-    axes[0].legend(frameon=False, fontsize=9)
-    return figure
-
-
-def draw_answers(
-    images: np.ndarray, probabilities: np.ndarray, true: Sequence[int], names: Sequence[str], title: str
-) -> plt.Figure:
-    """Draw images, each with a bar for the probability of every class; the true class is hatched.
-
-    Args:
-        images: ``(n, 28, 28)`` uint8.
-        probabilities: ``(n, classes)``.
-        true: n class numbers.
-        names: the classes' names.
-        title: a text above the figure.
-
-    Returns:
-        A Matplotlib figure.
-    """
-    long = max(map(len, names)) > 2
-    size = (7.2, (2.8 if long else 2.0) * len(images))
-    figure, axes = plt.subplots(len(images), 2, figsize=size, width_ratios=[1, 4], squeeze=False)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    for (left, right), image, shares, label in zip(axes, images, probabilities, true):
-        left.imshow(image, vmin=0, vmax=255)
-        left.axis("off")
-        bars = right.bar(names, 100 * shares, color=GRAY)
-        bars[label].set(facecolor=BLUE, edgecolor="white", hatch="//")
-        right.set(ylim=(0, 105), xlabel="class", ylabel="probability (%)")
-        right.set_title(f"read {names[shares.argmax()]}, true {names[label]}")
-        right.tick_params(axis="x", rotation=60 if long else 0)
     return figure
 
 

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,19 +25,27 @@ from keras.src.utils.naming import reset_uids  # of no public name
 
 from helpers import identity, training
 from helpers.data import Dataset
-from helpers.errors import say
+from helpers.errors import StorageError, say
 from helpers.folders import clear_errors, locked, make_folder, runs_folder
 from helpers.training import Recipe
 
 ABOUT = "about.json"  # in a .keras file: what the network was trained on
 OTHERWISE = "set the environment variable MNIST_RUNS to another folder"
 
+Trained = tuple[keras.Model, dict[str, list[float]]]  # a network and its history
+Train = Callable[[Dataset, Recipe], Trained]
 
-def load_or_train(data: Dataset, recipe: Recipe = Recipe()) -> tuple[keras.Model, dict[str, list[float]]]:
+
+def load_or_train(data: Dataset, recipe: Recipe = Recipe(), train: Train | None = None) -> Trained:
     """Load the model trained on exactly this data with exactly this recipe, or train and keep it.
 
     What follows is the same either way: the model comes from its file, and the random numbers start
     from the recipe's seed. If another process is training the same model, this one waits for it.
+
+    Args:
+        data: a `helpers.data.Dataset`.
+        recipe: how to train.
+        train: what trains it, `helpers.training.train` if nothing is said, or `helpers.quickstart.fit`.
 
     Returns:
         The model and its history, as `helpers.training.train` returns them.
@@ -45,7 +54,7 @@ def load_or_train(data: Dataset, recipe: Recipe = Recipe()) -> tuple[keras.Model
         StorageError: the folder cannot be written to, or the disk is full. What was kept before
             stays as it was.
     """
-    folder, key = runs_folder() / "models", model_key(data, recipe)
+    folder, key = runs_folder() / "models", model_key(data, recipe, train)
     kept = _load(folder, key, recipe.seed)
     if kept is None:
         make_folder(folder, OTHERWISE)
@@ -53,10 +62,28 @@ def load_or_train(data: Dataset, recipe: Recipe = Recipe()) -> tuple[keras.Model
         with locked(folder / f"{key}.lock", busy=wait, otherwise=OTHERWISE):
             kept = _load(folder, key, recipe.seed)  # another process may have finished it meanwhile
             if kept is None:
-                return _train(data, recipe, folder, key)
+                return _train(data, recipe, train, folder, key)
     training.split_validation(data, recipe.validation_split)  # warns of the same as the training did
     training.make_reproducible(recipe.seed)
     return kept
+
+
+def keep(model: keras.Model, history: dict[str, list[float]], data: Dataset, recipe: Recipe, train: Train):
+    """Keep a network that is trained already, and just as ``train`` would: `load_or_train` finds it.
+
+    If that cannot be done, a line says so, and nothing is lost: `load_or_train` will train it.
+    """
+    folder, key = runs_folder() / "models", model_key(data, recipe, train)
+    try:
+        make_folder(folder, OTHERWISE)
+        with locked(folder / f"{key}.lock", busy=_refuse, otherwise=OTHERWISE):
+            _save(folder, key, model, data, {"recipe": asdict(recipe), "history": history})
+    except StorageError as error:
+        say(f"This network is not kept for the notebooks that follow. {error}")
+
+
+def _refuse():
+    raise StorageError("Another process is training the same one.")
 
 
 def save_model(model: keras.Model, path: str | os.PathLike, data: Dataset) -> None:
@@ -93,28 +120,28 @@ def training_seconds(data: Dataset, recipe: Recipe = Recipe()) -> tuple[float, f
     return notes["seconds"], notes["cpu_seconds"]
 
 
-def model_key(data: Dataset, recipe: Recipe) -> str:
+def model_key(data: Dataset, recipe: Recipe, train: Train | None = None) -> str:
     """Return the name of a model: a hash of data, recipe, training code and library versions."""
+    code = training_identity(train.__module__) if train else training_identity()
     everything = {
         "data": [data.fingerprint, data.class_names],
         "recipe": asdict(recipe) | {"precision": training.choose_precision(recipe.precision)},
-        "training": asdict(training_identity()),
+        "training": asdict(code),
     }
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
     return f"{recipe.network}-{digest[:16]}"
 
 
 @functools.cache  # what this process has imported does not change
-def training_identity() -> identity.Identity:
+def training_identity(module: str = "helpers.training") -> identity.Identity:
     """Return the identity of the code that trains. Of data its fingerprint counts, not how it was loaded."""
-    return identity.of_module("helpers.training", without=("helpers.data",))
+    return identity.of_module(module, without=("helpers.data",))
 
 
-def _train(data, recipe, folder, key):
+def _train(data, recipe, train, folder, key):
     wall, cpu = time.perf_counter(), time.process_time()
-    model, history = training.train(data, recipe)
+    model, history = (train or training.train)(data, recipe)
     notes = {
-        "data": data.name,
         "recipe": asdict(recipe),
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
@@ -156,7 +183,7 @@ def _save(folder, key, model, data, notes):
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"{key}.", suffix=".tmp") as scratch:
             network, description = Path(scratch, "model.keras"), Path(scratch, "model.json")
             save_model(model, network, data)
-            notes["model_sha256"] = hashlib.sha256(network.read_bytes()).hexdigest()
+            notes |= {"data": data.name, "model_sha256": hashlib.sha256(network.read_bytes()).hexdigest()}
             description.write_text(json.dumps(notes, indent=1), encoding="utf-8")
             os.replace(network, folder / f"{key}.keras")
             os.replace(description, folder / f"{key}.json")

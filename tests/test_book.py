@@ -77,7 +77,7 @@ def test_every_link_and_anchor_leads_somewhere(book):
 def test_a_helper_in_a_notebooks_code_leads_to_what_it_does_and_to_its_own_code(book):
     links = Page(book / "notebooks" / "04_training.html").links
     assert "../tools/book/helpers.html#helpers.storage.load_or_train" in links
-    assert "../_modules/helpers/training.html" in links  # from the text
+    assert "../_modules/helpers/quickstart.html" in links  # from the text
     about = Page(book / "tools" / "book" / "helpers.html")
     assert "../../_modules/helpers/storage.html#load_or_train" in about.links
     modules = {f"module-helpers.{path.stem}" for path in (ROOT / "helpers").glob("[a-z]*.py")}

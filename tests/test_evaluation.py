@@ -1,7 +1,6 @@
-"""Measures: Wilson's interval, confusion, precision and recall, predictions."""
+"""Measures: Wilson's interval, confusion, predictions."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from helpers import evaluation
@@ -9,8 +8,6 @@ from helpers.evaluation import (
     IMAGES_PER_CALL,
     confusion_table,
     mean_interval,
-    most_confused_pairs,
-    per_class_table,
     predict,
     wilson_interval,
 )
@@ -76,55 +73,6 @@ def test_confusion_table_keeps_classes_that_do_not_occur():
     table = confusion_table(TRUE, READ, (*NAMES, "d"))
     assert table.shape == (4, 4)
     assert table.loc["d"].sum() == table["d"].sum() == 0
-
-
-def test_per_class_table():
-    table = per_class_table(TRUE, READ, NAMES)
-    assert list(table.index) == list(NAMES) and list(table.columns) == ["precision", "recall", "images"]
-    np.testing.assert_allclose(table["precision"], [1 / 1, 1 / 3, 1 / 2])
-    np.testing.assert_allclose(table["recall"], [1 / 3, 1 / 2, 1 / 1])
-    np.testing.assert_array_equal(table["images"], [3, 2, 1])
-
-
-def test_precision_of_a_class_never_predicted_is_0(recwarn):
-    table = per_class_table([0, 1], [0, 0], ("a", "b"))
-    assert table.loc["b", "precision"] == 0 and table.loc["b", "recall"] == 0
-    assert not recwarn
-
-
-def test_recall_of_a_class_without_images_is_unknown(recwarn):
-    table = per_class_table([0, 0], [0, 1], ("a", "b"))
-    assert table.loc["a", "recall"] == 0.5 and np.isnan(table.loc["b", "recall"])
-    assert not recwarn
-
-
-def confusion(rows):
-    names = list("abcd"[: len(rows)])
-    return pd.DataFrame(rows, index=names, columns=names)
-
-
-def test_most_confused_pairs_are_in_order():
-    table = confusion([[90, 1, 7], [0, 80, 3], [2, 9, 70]])
-    pairs = most_confused_pairs(table)
-    assert list(pairs.columns) == ["true", "predicted", "count"]
-    found = [tuple(pair) for pair in pairs.itertuples(index=False)]
-    assert found == [("c", "b", 9), ("a", "c", 7), ("b", "c", 3), ("c", "a", 2), ("a", "b", 1)]
-    assert len(most_confused_pairs(table, count=2)) == 2
-    assert list(pairs.index) == list(range(5))
-
-
-def test_tied_pairs_are_never_cut_off_and_keep_the_order_of_the_classes():
-    table = confusion([[9, 2, 2], [2, 9, 5], [1, 0, 9]])
-    for count in (2, 3, 4):
-        pairs = most_confused_pairs(table, count)
-        found = list(zip(pairs["true"], pairs["predicted"], strict=True))
-        assert found == [("b", "c"), ("a", "b"), ("a", "c"), ("b", "a")]
-    assert len(most_confused_pairs(table, 1)) == 1 and len(most_confused_pairs(table, 99)) == 5
-
-
-def test_no_confused_pairs():
-    assert len(most_confused_pairs(confusion([[9, 0], [0, 9]]))) == 0
-    assert len(most_confused_pairs(confusion([[9, 0], [4, 9]]))) == 1
 
 
 @pytest.mark.parametrize("count", [1, IMAGES_PER_CALL, 2 * IMAGES_PER_CALL + 1])

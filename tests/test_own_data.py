@@ -70,7 +70,7 @@ NAMING = {  # how many figures of a notebook name classes, solutions of exercise
     "03_model": 1,
     "04_training": 0,
     "05_evaluation": 2,
-    "06_visualization": 6,
+    "06_visualization": 5,
 }
 
 

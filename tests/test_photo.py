@@ -122,7 +122,8 @@ def test_preparation_is_that_of_notebook_12(digits):
 @pytest.mark.parametrize("drawn", [False, True])
 @pytest.mark.parametrize("photographed", [False, True])
 def test_the_quickstart_reads_your_photo_and_your_drawing(digits, tmp_path, capsys, drawn, photographed):
-    (cell,) = [cell for cell in CELLS[PATHS[0]] if "read_photo" in cell.source]
+    (first,) = [i for i, cell in enumerate(CELLS[PATHS[0]]) if "read_photo" in cell.source]
+    reading, drawing = (cell.source for cell in CELLS[PATHS[0]][first : first + 2])
     path = str(photograph(digits, "shadow", tmp_path / "digits.png")) if photographed else None
     asked, shown = [], []
 
@@ -137,7 +138,8 @@ def test_the_quickstart_reads_your_photo_and_your_drawing(digits, tmp_path, caps
         "draw_digits": lambda images, titles, title: shown.append((images, titles)),
         "show": lambda figure, alt: None,
     }
-    exec(cell.source.replace("photo = None", f"photo = {path!r}"), given)
+    exec(reading.replace("photo = None", f"photo = {path!r}"), given)
+    exec(drawing, given)
     count = 10 * photographed + drawn
     ((images, titles),) = shown
     assert ("For now, a test image" in capsys.readouterr().out) == (not count)

@@ -180,28 +180,6 @@ def test_history_has_a_line_for_training_without_dropout_if_measured_and_a_place
     assert error.get_ylim()[0] <= 0
 
 
-def test_steps_of_gradient_descent_are_drawn_where_they_go():
-    weights = np.linspace(-3, 3, 9)
-    paths = {2: ([-2, -1, 0], [4, 1, 0]), 50: ([-2, 7, -9], [4, 49, 81])}
-    figure = plots.draw_descent(weights, weights**2, -4, paths)
-    for axis, (rate, (visited, reached)) in zip(figure.axes, paths.items(), strict=True):
-        curve, tangent, steps, _ = axis.lines
-        np.testing.assert_allclose(curve.get_xydata(), np.stack([weights, weights**2], axis=1))
-        np.testing.assert_allclose(tangent.get_xydata(), [(-3, 8), (-1, 0)])
-        np.testing.assert_allclose(steps.get_xydata(), np.stack([visited, reached], axis=1))
-        assert f"rate {rate}: 4.00 → {reached[-1]:.2f}" == axis.get_title(loc="left")
-
-
-def test_answers_have_a_bar_for_each_class_and_the_true_one_is_hatched():
-    images, shares = make_arrays()["x_test"][:2], np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]])
-    figure = plots.draw_answers(images, shares, [1, 2], ["ant", "bear", "cat"], "Two")
-    for axis, row, true in zip(figure.axes[1::2], shares, (1, 2), strict=True):
-        np.testing.assert_allclose([bar.get_height() for bar in axis.patches], 100 * row)
-        assert [bool(bar.get_hatch()) for bar in axis.patches] == [i == true for i in range(3)]
-        names = ["ant", "bear", "cat"]
-        assert axis.get_title(loc="left") == f"read {names[row.argmax()]}, true {names[true]}"
-
-
 @pytest.mark.parametrize("epochs", [1, 2, 3, 10])
 def test_epochs_are_whole_numbers(epochs):
     figure = plots.draw_history({name: [0.5] * epochs for name in HISTORY}, "It learns")

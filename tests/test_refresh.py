@@ -37,12 +37,12 @@ def test_an_executed_notebook_reaches_readme_and_figures(project, monkeypatch):
         for cell in notebook.cells:
             for output in cell.get("outputs", []):
                 if MIME in output.get("data", {}):
-                    output.data[MIME] = '{"test_accuracy": 0.4321, "validation_accuracy": 0.5, "seed": 0}'
+                    output.data[MIME] = '{"parameters": 4321, "seed": 0}'
         return notebook
 
     monkeypatch.setattr(refresh, "load_mnist", asked.append)
     monkeypatch.setattr(refresh, "execute", execute)
-    monkeypatch.setattr(sys, "argv", ["refresh.py", "00_quickstart"])
+    monkeypatch.setattr(sys, "argv", ["refresh.py", "03_model"])
     figure = project / "figures" / "accuracy.png"
     picture = figure.read_bytes()
     figure.write_bytes(b"an older figure")
@@ -53,8 +53,8 @@ def test_an_executed_notebook_reaches_readme_and_figures(project, monkeypatch):
     assert len(folders) == 1 and folders[0] != str(project / "earlier")
     after = (project / "README.md").read_text(encoding="utf-8")
     changed = [pair for pair in zip(before.split("\n"), after.split("\n"), strict=True) if pair[0] != pair[1]]
-    assert [line for _, line in changed] == ["| test accuracy of the plain Keras version | 43.21% | 00 |"]
-    assert refresh.read_record(project / "notebooks" / "00_quickstart.ipynb")["test_accuracy"] == 0.4321
+    assert [line for _, line in changed] == ["| parameters of the network | 4,321 | 03 |"]
+    assert refresh.read_record(project / "notebooks" / "03_model.ipynb")["parameters"] == 4321
     assert figure.read_bytes() == picture
 
 

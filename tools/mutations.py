@@ -242,11 +242,11 @@ MUTATIONS = [
         "tests/test_evaluation.py::test_mean_interval_of_a_worked_example",
     ),
     Mutation(
-        "Precision and recall are swapped",
-        "helpers/evaluation.py::per_class_table",
-        "precision, recall, _, support =",
-        "recall, precision, _, support =",
-        "tests/test_evaluation.py::test_per_class_table",
+        "The kept network of notebook 00 is another one than its helper trains",
+        "helpers/quickstart.py::fit",
+        "make_reproducible(recipe.seed)",
+        "make_reproducible(0)",
+        "tests/test_quickstart.py::test_the_page_of_notebook_00_and_its_helper_train_the_same_network",
     ),
     # --- figures ---
     Mutation(
@@ -595,8 +595,8 @@ MUTATIONS = [
     Mutation(
         "Training and validation accuracy are swapped in a figure",
         "notebooks/06_visualization.ipynb",
-        'for key in ("accuracy", "val_accuracy")',
-        'for key in ("val_accuracy", "accuracy")',
+        'validation = 100 * (1 - np.array(history["val_accuracy"]))',
+        'validation = 100 * (1 - np.array(history["accuracy"]))',
         "tests/test_lessons.py::test_the_curves_are_what_their_labels_say",
     ),
     Mutation(

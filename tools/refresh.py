@@ -293,7 +293,6 @@ def readme_parts(paths):
         f"| test accuracy | **{percent(evaluation['test_accuracy'])}** (95% interval {interval}) | 05 |",
         f"| training accuracy, dropout off | {percent(training['training_accuracy'])} | 04 |",
         f"| validation accuracy | {percent(training['validation_accuracy'])} | 04 |",
-        f"| test accuracy of the plain Keras version | {percent(records['00']['test_accuracy'])} | 00 |",
         f"| parameters of the network | {model['parameters']:,} | 03 |",
         "",
         f"One training run of {evaluation['epochs']} epochs with seed {evaluation['seed']} on "
