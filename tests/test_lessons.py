@@ -571,7 +571,8 @@ def test_an_answer_has_a_bar_for_each_class_and_the_true_one_is_hatched(data):
         np.testing.assert_allclose([bar.get_height() for bar in right.patches], 100 * row)
         assert [bool(bar.get_hatch()) for bar in right.patches] == [label == (1, 2)[i] for label in range(3)]
         np.testing.assert_array_equal(left.images[0].get_array(), data.x_test[i])
-        assert right.title.get_text() == f"read {names[row.argmax()]}, true {names[(1, 2)[i]]}"
+        titles = [right.get_title(loc=place) for place in ("left", "center")]  # the style decides where
+        assert "".join(titles) == f"read {names[row.argmax()]}, true {names[(1, 2)[i]]}"
 
 
 def test_random_digits_come_with_a_row_of_errors_and_say_predicted_then_true(data):
