@@ -432,6 +432,20 @@ def run_cell(number, marker, **variables):
     return variables
 
 
+def test_steps_of_gradient_descent_are_drawn_where_they_go():
+    line, shown = np.linspace(-3, 3, 9), []
+    paths = {2: ([-2, -1, 0], [4, 1, 0]), 50: ([-2, 7, -9], [4, 49, 81])}
+    given = {"line": line, "curve": line**2, "slope_at": lambda value: 2 * value, "start": -2, "paths": paths}
+    run_cell(4, "Three steps down a slope", **given, show=lambda figure, alt: shown.append(figure))
+    for axis, (rate, (visited, reached)) in zip(shown[0].axes, paths.items(), strict=True):
+        curve, tangent, steps, _ = axis.lines
+        np.testing.assert_allclose(curve.get_xydata(), np.stack([line, line**2], axis=1))
+        np.testing.assert_allclose(tangent.get_xydata(), [(-3, 8), (-1, 0)])
+        np.testing.assert_allclose(steps.get_xydata(), np.stack([visited, reached], axis=1))
+        titles = [axis.get_title(loc=place) for place in ("left", "center")]  # the style decides where
+        assert "".join(titles) == f"rate {rate}: 4.00 → {reached[-1]:.2f}"
+
+
 def test_the_most_confused_pairs_come_first_and_ties_are_not_cut_off(capsys):
     names = ("ant", "bear", "cat", "dog")
     confusion = np.array([[9, 2, 2, 0], [2, 9, 5, 2], [1, 2, 9, 2], [0, 0, 0, 9]])

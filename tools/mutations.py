@@ -242,6 +242,13 @@ MUTATIONS = [
         "tests/test_evaluation.py::test_mean_interval_of_a_worked_example",
     ),
     Mutation(
+        "Precision and recall are swapped",
+        "notebooks/05_evaluation.ipynb",
+        '"precision": right_ones / said, "recall": right_ones / there',
+        '"precision": right_ones / there, "recall": right_ones / said',
+        "tests/test_lessons.py::test_precision_reads_columns_and_recall_rows",
+    ),
+    Mutation(
         "The kept network of notebook 00 is another one than its helper trains",
         "helpers/quickstart.py::fit",
         "make_reproducible(recipe.seed)",
