@@ -45,23 +45,18 @@ if importlib.util.find_spec("helpers") is None:
     source = "git+{repository}"
     if "google.colab" not in sys.modules:
         raise ModuleNotFoundError(
-            "This notebook needs the course's helpers, which are not installed in the"
-            " environment of its kernel. Choose the kernel of the course's environment"
-            " (`make lab` opens it), or install the helpers into this one with"
-            f" `pip install {{source}}`."
+            "This notebook needs the course's helpers. Choose the kernel of their"
+            f" environment (`make lab` does), or run `pip install {{source}}` in this."
         )
-    pip = [sys.executable, "-m", "pip"]
-    installed = subprocess.check_output([*pip, "list", "--format=freeze"])
-    command = [*pip, "install", "--quiet", "--constraint", "/dev/stdin", source]
-    subprocess.run(command, input=installed, check=True)  # all versions stay
+    pip = f"{{sys.executable}} -m pip"  # keeps the versions of all that is installed
+    install = f"{{pip}} install --quiet --constraint /dev/stdin {{source}}"
+    subprocess.run(f"{{pip}} list --format=freeze | {{install}}", shell=True, check=True)
 
 {quiet}from helpers.exercises import Check
 from helpers.parameters import check_parameters
 from helpers.plots import use_style
 
-check_parameters(
-{parameters}
-)
+{check}
 use_style()"""
 
 
@@ -129,11 +124,12 @@ def setup_cell(notebook):
     loads = any(
         re.search(r"^(?:import|from) (?:keras|tensorflow)\b", cell.source, re.MULTILINE) for cell in code
     )
-    return SETUP_CELL.format(
-        repository=repository(),
-        quiet="import helpers.quiet  # TensorFlow's start-up messages off\n" if loads else "",
-        parameters="\n".join(f"    {name}={name}," for name in names),
-    )
+    given = [f"{name}={name}" for name in names]
+    check = f"check_parameters({', '.join(given)})"
+    if len(check) > 88:  # as ruff lays it out
+        check = "\n".join(["check_parameters(", *(f"    {one}," for one in given), ")"])
+    quiet = "import helpers.quiet  # TensorFlow's start-up messages off\n" if loads else ""
+    return SETUP_CELL.format(repository=repository(), quiet=quiet, check=check)
 
 
 def fold(notebook):
