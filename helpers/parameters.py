@@ -39,7 +39,6 @@ KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "
 NETWORKS = ("reference", "dense", "dense_same_size", "normalized", "deep", "wide", "tiny", "dense_wide")
 PARAMETERS = {
     "dataset": Parameter("auto"),
-    "test_dataset": Parameter("same"),
     "seed": Parameter(0, 0, 2**32 - 1),
     "seeds": Parameter(5, 2, 100),
     "epochs": Parameter(10, 1, 1000),
@@ -48,7 +47,6 @@ PARAMETERS = {
     "learning_rate": Parameter(0.001, 1e-6, 0.5),
     "dropout": Parameter(0.5, 0, 0.95),
     "precision": Parameter("auto", choices=("auto", "float32", "mixed_bfloat16")),
-    "ensemble": Parameter(1, 1, 100),
     "network": Parameter("reference", choices=NETWORKS),
     "schedule": Parameter("constant", choices=("constant", "one_cycle")),
     "augmentation": Parameter("none", choices=("none", "affine", "elastic")),
@@ -106,10 +104,8 @@ def _injected_names():
     papermill puts the values that it was given into a cell of their own, which starts with the
     comment ``# Parameters``; IPython keeps the source of every executed cell in ``In``.
     """
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return []
+    from IPython import get_ipython
+
     shell = get_ipython()
     history = shell.user_ns.get("In", []) if shell else []
     injected = [cell for cell in history if cell.startswith("# Parameters\n")]

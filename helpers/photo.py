@@ -72,16 +72,18 @@ def read_photo(path: str | Path) -> np.ndarray:
 
 def _open(path):
     """Return a picture as gray values from 0 to 1, the right way up."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
+
+    from helpers.own_data import on_paper
 
     try:
         with Image.open(Path(path).expanduser()) as picture:
-            picture = ImageOps.exif_transpose(picture).convert("L")
+            picture = on_paper(ImageOps.exif_transpose(picture))
             picture.thumbnail((LONGEST, LONGEST))
             return np.asarray(picture, np.float32) / 255
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; correct the path of the photo.") from None
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, RuntimeError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a picture ({error}); give a JPEG or PNG file.") from None
 
 
@@ -107,11 +109,7 @@ def find_ink(gray: np.ndarray) -> np.ndarray:
 
 def _reading_order(boxes):
     """Return the places of boxes row by row, each row from the left."""
-    middles = [(rows.start + rows.stop) / 2 for rows, _ in boxes]
-    height = np.median([rows.stop - rows.start for rows, _ in boxes])
-    by_height = np.argsort(middles, kind="stable")
-    row, rows = 0, {}
-    for before, place in zip([by_height[0], *by_height], by_height):
-        row += middles[place] - middles[before] > height / 2
-        rows[place] = row
-    return sorted(rows, key=lambda place: (rows[place], boxes[place][1].start))
+    top, bottom, left = np.array([(rows.start, rows.stop, columns.start) for rows, columns in boxes]).T
+    by_height = np.argsort(top + bottom, kind="stable")
+    row = np.cumsum(np.diff((top + bottom)[by_height], prepend=0) > np.median(bottom - top))
+    return by_height[np.lexsort((left[by_height], row))]

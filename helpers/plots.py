@@ -1,6 +1,7 @@
-"""The figures' common style, and the drawings that more than one notebook makes."""
+"""The figures' common style, and the longer drawings of the lesson."""
 
 import base64
+import contextlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ BLUE, ORANGE, GREEN, PURPLE, GRAY = ("#0072B2", "#D55E00", "#009E73", "#CC79A7",
 CLASS_COLORS = ("#332288", "#88CCEE", "#117733", "#CC6677", "#DDCC77", "#882255", "#44AA99", "#999933")
 CLASS_COLORS += ("#AA4499", "#000000")
 CLASS_MARKERS = "osD^v<>ph"
-DOTS_PER_INCH = 144  # twice what a page needs, so that figures stay sharp on dense screens
+DOTS_PER_INCH = 144  # 1.5 times what a page needs, so that figures stay sharp on dense screens
 
 
 def use_style() -> None:
@@ -57,9 +58,10 @@ def drawable(names: Sequence[str]) -> tuple[str, ...]:
     for font in font_manager.fontManager.ttflist:
         if "Last Resort" in font.name or "Emoji" in font.name:  # boxes; colors that Matplotlib cannot draw
             continue
-        if missing <= set(font_manager.get_font(font.fname).get_charmap()):
-            plt.rcParams["font.family"] = ["DejaVu Sans", font.name]
-            return tuple(names)
+        with contextlib.suppress(OSError, RuntimeError):  # the list is kept in a file: a font may be gone
+            if missing <= set(font_manager.get_font(font.fname).get_charmap()):
+                plt.rcParams["font.family"] = ["DejaVu Sans", font.name]
+                return tuple(names)
     legend = ", ".join(f"{number} is {name}" for number, name in enumerate(names))
     print(f"No font on this machine has the letters of all class names, so figures show numbers: {legend}.")
     return tuple(map(str, range(len(names))))
@@ -222,13 +224,11 @@ def draw_confusion(table: pd.DataFrame) -> plt.Figure:
 # 00–03
 
 
-def draw_patch(image: np.ndarray, weights: np.ndarray) -> plt.Figure:
+def draw_patch(image: np.ndarray, weights: np.ndarray, row: int, column: int) -> plt.Figure:
     """Draw a 28×28 image with a frame around a 3×3 patch, the patch, a filter and the nine products.
 
-    The patch has the first dark pixel in the middle of its bottom row, or as near as the edges allow.
+    ``row`` and ``column`` are the patch's first ones.
     """
-    row, column = np.argwhere(image >= image.max() / 2)[0]
-    row, column = max(row - 2, 0), min(max(column - 1, 0), 25)
     patch = image[row : row + 3, column : column + 3]
     tables = {"its pixels": patch, "× the filter": weights, "= nine products": patch * weights + 0.0}
     figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.3))

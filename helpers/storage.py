@@ -60,7 +60,7 @@ def load_or_train(data: Dataset, recipe: Recipe = Recipe(), train: Train | None 
         make_folder(folder, OTHERWISE)
         wait = functools.partial(say, "Another process is training this model; waiting for it.")
         with locked(folder / f"{key}.lock", busy=wait, otherwise=OTHERWISE):
-            kept = _load(folder, key, recipe.seed)  # another process may have finished it meanwhile
+            kept = _load(folder, key, recipe.seed, complain=say)  # another process may have finished it
             if kept is None:
                 return _train(data, recipe, train, folder, key)
     training.split_validation(data, recipe.validation_split)  # warns of the same as the training did
@@ -153,18 +153,21 @@ def _train(data, recipe, train, folder, key):
     return kept, history
 
 
-def _load(folder, key, seed):
-    """Return the kept model and history, or None if there is none that is whole."""
+def _load(folder, key, seed, complain=lambda text: None):
+    """Return the kept model and history, or None if there is none that is whole.
+
+    While another process may be between its two renamings, what does not fit is no reason to complain.
+    """
     try:
         notes = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
         content = (folder / f"{key}.keras").read_bytes()
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        say(f"The kept model {key} cannot be read ({error}); training it again.")
+        complain(f"The kept model {key} cannot be read ({error}); training it again.")
         return None
     if not isinstance(notes, dict) or hashlib.sha256(content).hexdigest() != notes.get("model_sha256"):
-        say(f"The kept model {key} is damaged; training it again.")
+        complain(f"The kept model {key} is damaged; training it again.")
         return None
     say("Loaded the model that was trained with this recipe before.")
     return _read(folder, key, seed), notes["history"]

@@ -1,13 +1,15 @@
 """What several test files share: tiny, made-up data of the right form, and real browsers."""
 
+import gzip
 import os
 import shutil
+import struct
 
 import numpy as np
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from helpers.data import Dataset, load_mnist
+from helpers.data import ARRAYS, IDX_FILES, Dataset, load_mnist
 from tests.firefox import Firefox
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -23,6 +25,32 @@ def make_arrays(train=40, test=20, classes=10, seed=0):
         images[np.arange(count), labels % 28] = 255
         arrays |= {f"x_{part}": images, f"y_{part}": labels}
     return arrays
+
+
+def as_idx(array):
+    """Return an array of bytes as the content of an IDX file."""
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def save_idx(folder, arrays, names=IDX_FILES, zipped=False):
+    """Write arrays as IDX files of these names into a folder, gzipped with the ending .gz; return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, name in names.items():
+        content = as_idx(arrays[key])
+        (folder / f"{name}{'.gz' * zipped}").write_bytes(gzip.compress(content) if zipped else content)
+    return folder
+
+
+def assert_holds(dataset, arrays):
+    """A data set's arrays are these, as bytes."""
+    for key in ARRAYS:
+        assert getattr(dataset, key).dtype == np.uint8
+        np.testing.assert_array_equal(getattr(dataset, key), arrays[key])
+
+
+def same(model, other):
+    """Return whether two networks have the same weights."""
+    return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
 
 
 LONGEST = ("13_", "11_", "10_", "09_", "07_", "04_", "12_", "02_", "08_")  # notebooks, by their CPU seconds
@@ -52,6 +80,13 @@ def arrays():
 def tiny():
     """The same as a `Dataset`."""
     return Dataset(**make_arrays(), name="tiny")
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """An empty folder for runs; return the place of the models in it."""
+    monkeypatch.setenv("MNIST_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs" / "models"
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from helpers.errors import DataError, ParameterError, StorageError, TutorialErro
 from helpers.record import MIME
 from tests import batch_stub
 from tests.conftest import make_arrays
+from tools.benchmark_batch import stand_in
 
 ROOT = Path(__file__).resolve().parent.parent
 GRID = {"learning_rate": [0.001, 0.01], "seed": [0, 1]}
@@ -462,6 +463,20 @@ def test_changed_code_runs_again_and_a_larger_grid_only_adds(notebook, tmp_path,
     assert len(results.collect(tmp_path / "sweep")[0]) == 3, "what is in the archive is not in the table"
 
 
+def test_a_run_that_cannot_be_archived_is_one_sentence(notebook, tmp_path, cluster, log, monkeypatch):
+    grid = {"seed": [0], "epochs": [1], "learning_rate": [0.1]}
+    batch_stub.fake_sweep(notebook, grid, tmp_path, cluster[0])
+    text = notebook.read_text(encoding="utf-8")
+    notebook.write_text(text.replace("13 brings", "thirteen brings"), encoding="utf-8")
+
+    def refuse(self, target):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(StorageError, match=r"archive.* cannot be written \(Permission denied\)"):
+        batch_stub.fake_sweep(notebook, grid, tmp_path, cluster[0])
+
+
 def test_corrected_data_under_the_same_name_are_new_runs(notebook, tmp_path, cluster, log, capsys):
     own = tmp_path / "mine.npz"
     np.savez(own, **make_arrays())
@@ -540,10 +555,21 @@ def test_dry_run_says_what_would_run_why_and_how_long(notebook, tmp_path, cluste
     assert len(batch_stub.logged()) == 4 and not (folder / "archive").exists(), "nothing was done"
 
 
+def test_help_says_which_end_of_a_metric_is_good(capsys):
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    assert "makes as high as it can" in " ".join(capsys.readouterr().out.split())
+
+
 def test_values_may_be_given_one_by_one(notebook, tmp_path, capsys):
     words = ["sweep", str(notebook), str(tmp_path / "out"), "--dry-run", "-p", "seed", "0,1"]
     assert main([*words, "-p", "seed", "2"]) == 0
     assert capsys.readouterr().out.startswith("3 runs: ")
+
+
+def test_the_benchmarks_stand_in_returns_a_valid_notebook():
+    plan = batch.make_plan("04_training", {})
+    nbformat.validate(json.loads(stand_in(plan.source, {}, None)))
 
 
 def test_a_value_with_a_comma_can_be_quoted(notebook, tmp_path, capsys):
@@ -602,6 +628,18 @@ def test_full_disk_stops_the_sweep_with_one_sentence_and_keeps_the_rest(
         batch.sweep(plan, tmp_path, cluster[0], execute=batch_stub.fake_execute)
     assert finished(tmp_path) == kept
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(24, "Too many open files"), RuntimeError("Cluster failed to start: no\nport")]
+)
+def test_a_cluster_that_does_not_start_is_one_sentence(notebook, tmp_path, monkeypatch, failure):
+    def fail(**how):
+        raise failure
+
+    monkeypatch.setattr("distributed.Client", fail)
+    with pytest.raises(TutorialError, match="^No Dask cluster starts on this machine .+; try again, with"):
+        batch.sweep(batch.make_plan(notebook, {}), tmp_path)
 
 
 @pytest.mark.slow
@@ -673,17 +711,13 @@ def test_metric_is_chosen_or_named(folder):
         results.choose_metric(numbers, "data")
 
 
-def sweep_table(rates, dropouts, seeds):
+def table_of(rates, dropouts, seeds, accuracy=lambda rate, dropout, seed: 0.9 + rate + seed / 1000):
     rows = [
-        {
-            "learning_rate": rate,
-            "dropout": dropout,
-            "seed": seed,
-            "validation_accuracy": 0.9 + rate + seed / 1000,
-        }
+        {"learning_rate": rate, "dropout": dropout, "seed": seed}
+        | {"validation_accuracy": accuracy(rate, dropout, seed), "test_accuracy": 0.5}
         for rate in rates
         for dropout in dropouts
-        for seed in range(seeds)
+        for seed in seeds
     ]
     return pd.DataFrame(rows)
 
@@ -692,7 +726,7 @@ def sweep_table(rates, dropouts, seeds):
 def test_sweep_shows_every_run_and_every_mean(parameters):
     dropouts = [0.0, 0.5] if "dropout" in parameters else [0.5]
     rates = [0.001, 0.01, 0.05] if parameters else [0.01]
-    table = sweep_table(rates, dropouts, seeds=3)
+    table = table_of(rates, dropouts, range(3))
     figure = batch.draw_sweep(table, "validation_accuracy", parameters)
     (axis,) = figure.axes
     dots = [line for line in axis.lines if line.get_marker() == "."]
@@ -721,7 +755,7 @@ def test_an_interval_of_a_share_ends_at_0_and_100_percent():
 
 
 def test_sweep_with_one_run_a_place_and_other_units():
-    table = sweep_table([0.001, 0.01], [0.5], seeds=1).assign(loss=[2.0, 3.0])
+    table = table_of([0.001, 0.01], [0.5], [0]).assign(loss=[2.0, 3.0])
     figure = batch.draw_sweep(table, "loss", ["learning_rate"])
     assert figure.axes[0].get_ylabel() == "loss"
     assert "Mean loss: from 2 to 3" in figure.get_suptitle()
@@ -753,6 +787,7 @@ def test_collect_writes_table_and_figure(folder, capsys):
     pd.testing.assert_frame_equal(again, results.collect(folder)[0])
     assert (folder / "collected.png").read_bytes().startswith(b"\x89PNG")
     write_executed(folder / "other.ipynb", {"seed": 5}, {"data": "sample", "validation_accuracy": 0.5})
+    write_executed(folder / "unknown.ipynb", {"seed": 6}, {"validation_accuracy": 0.5})
     assert main(["collect", str(folder)]) == 0
     assert "Careful: these runs used different data: sample, tiny." in capsys.readouterr().err
 
@@ -778,6 +813,17 @@ def test_runs_with_and_without_a_parameter_are_kept_apart(tmp_path):
     assert results.swept(table) == ["learning_rate"]
     assert main(["collect", str(tmp_path)]) == 0
     assert (tmp_path / "collected.png").exists()
+
+
+def test_a_text_that_some_runs_were_not_given_is_drawn_as_default(tmp_path):
+    for rate in (1e-4, 1e-3, 1e-2):
+        write_executed(tmp_path / f"{rate}.ipynb", {"learning_rate": rate}, {"validation_accuracy": 0.9})
+    write_executed(tmp_path / "a.ipynb", {"dataset": "fashion_mnist"}, {"validation_accuracy": 0.8})
+    table, _ = results.collect(tmp_path)
+    axis, _ = batch.draw_sweep(table, "validation_accuracy", results.swept(table)).axes
+    assert axis.get_xlabel() == "dataset"
+    assert {label.get_text() for label in axis.get_xticklabels()} == {"default", "fashion_mnist"}
+    plt.close("all")
 
 
 def test_an_entry_of_the_list_has_defaults_for_what_it_leaves_out(notebook):

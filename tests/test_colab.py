@@ -1,6 +1,6 @@
 """A notebook opened alone in Google Colab: its set-up cell installs the helpers and changes nothing.
 
-The quickstart is executed there; of the others, the set-up cell and Colab's form are looked at.
+The quickstart is executed there.
 
 Colab is imitated by a virtual environment with versions from Colab's own list of packages, where a
 stand-in for ``google.colab`` is imported as the kernel starts. The address that the set-up cell
@@ -143,17 +143,6 @@ def test_the_quickstart_runs_to_the_end(first):
     assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
     assert read_record(executed)["data"] == "MNIST sample (5,000 digits)"
     check_stderr(executed)
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_nothing_of_ours_is_imported_before_the_set_up_cell(path):
-    """And the cell is the one that is tried here, shown as a form without its code."""
-    notebook = nbformat.read(path, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    (place,) = (number for number, cell in enumerate(code) if "setup" in cell.metadata.get("tags", []))
-    assert "parameters" in code[place - 1].metadata.tags
-    assert not any("import" in cell.source for cell in code[:place])
-    assert code[place].source == setup_cell(notebook) and code[place].metadata.cellView == "form"
 
 
 @pytest.mark.parametrize("place", ["Jupyter", "Colab"])

@@ -7,7 +7,6 @@ import pickle
 import re
 import shutil
 import ssl
-import struct
 import subprocess
 import threading
 import time
@@ -20,7 +19,7 @@ import pytest
 from helpers import data
 from helpers.data import ARRAYS, IDX_FILES, DownloadError, load_mnist
 from helpers.errors import DataError
-from tests.conftest import make_arrays
+from tests.conftest import assert_holds, make_arrays, save_idx
 
 FULL_MNIST = os.environ.get("MNIST_PATH")  # read before `offline` hides it
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -85,26 +84,6 @@ def save_npz(folder, arrays, name="own.npz", save=np.savez_compressed, **more):
     folder.mkdir(parents=True, exist_ok=True)
     save(folder / name, **(arrays | more))
     return folder / name
-
-
-def save_idx(folder, arrays, zipped=False, dotted=False):
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, stem in IDX_FILES.items():
-        name = stem.replace("-idx", ".idx") if dotted else stem
-        array = arrays[key]
-        content = b"\0\0\x08" + struct.pack(f">B{array.ndim}I", array.ndim, *array.shape) + array.tobytes()
-        if zipped:
-            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
-        else:
-            (folder / name).write_bytes(content)
-    return folder
-
-
-def assert_holds(dataset, arrays):
-    for key in ARRAYS:
-        loaded = getattr(dataset, key)
-        assert loaded.dtype == np.uint8
-        np.testing.assert_array_equal(loaded, arrays[key])
 
 
 def assert_refused(dataset, *mentions, error=DataError):
@@ -222,7 +201,8 @@ def test_own_path_with_the_published_arrays_is_called_mnist(tmp_path, published)
 @pytest.mark.parametrize("dotted", [False, True])
 @pytest.mark.parametrize("zipped", [False, True])
 def test_idx_folder(tmp_path, arrays, zipped, dotted):
-    own = load_mnist(str(save_idx(tmp_path / "digits", arrays, zipped, dotted)))
+    names = {key: name.replace("-idx", ".idx") if dotted else name for key, name in IDX_FILES.items()}
+    own = load_mnist(str(save_idx(tmp_path / "digits", arrays, names, zipped)))
     assert_holds(own, arrays)
     assert own.name == "digits" and own.classes == 10
 
@@ -689,7 +669,7 @@ def test_empty_data_set(tmp_path, arrays):
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("key", ARRAYS)
 def test_idx_file_missing(tmp_path, arrays, key, zipped):
-    folder = save_idx(tmp_path / "own", arrays, zipped)
+    folder = save_idx(tmp_path / "own", arrays, zipped=zipped)
     (folder / (IDX_FILES[key] + ".gz" * zipped)).unlink()
     assert_refused(folder, folder, IDX_FILES[key])
 

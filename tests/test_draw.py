@@ -532,18 +532,27 @@ STROKES = {
 }
 
 
-def draw(page, digit, left=0.28, top=0.18, width=0.42, height=0.62):
+def points_of(page, digit, left=0.28, top=0.18, width=0.42, height=0.62):
+    """Return a digit's strokes as lists of {x, y} in the page's pixels."""
+    area = page.locator("#pad canvas").bounding_box()
+    return [
+        [
+            {
+                "x": area["x"] + area["width"] * (left + width * float(x) / 100),
+                "y": area["y"] + area["height"] * (top + height * float(y) / 100),
+            }
+            for x, y in (point.split(",") for point in stroke.split())
+        ]
+        for stroke in STROKES[digit]
+    ]
+
+
+def draw(page, digit, **box):
     """Draw a digit with the mouse; the box is given in shares of the pad."""
-    pad = page.locator("#pad canvas")
-    pad.scroll_into_view_if_needed()
-    area = pad.bounding_box()
-    for stroke in STROKES[digit]:
-        points = [tuple(map(float, point.split(","))) for point in stroke.split()]
-        for i, (x, y) in enumerate(points):
-            page.mouse.move(
-                area["x"] + area["width"] * (left + width * x / 100),
-                area["y"] + area["height"] * (top + height * y / 100),
-            )
+    page.locator("#pad canvas").scroll_into_view_if_needed()
+    for stroke in points_of(page, digit, **box):
+        for i, point in enumerate(stroke):
+            page.mouse.move(**point)
             if i == 0:
                 page.mouse.down()
         page.mouse.up()
@@ -842,6 +851,17 @@ def test_a_movement_of_length_0_draws_a_dot(page):
 # ------------------------------------------------------------------ other networks
 
 
+def test_a_wide_dense_network_answers_as_keras_does(open_page, tmp_path, sample):
+    """More of its 4,000 units than the 1,600 inputs of the reference network's widest layer are not 0."""
+    keras.utils.set_random_seed(0)
+    wide = build_dense_model(widths=(4000,))
+    write(build_page(random_model(), made_up("0123456789"), others={"wide": wide}), tmp_path / "page.html")
+    found = open_page(tmp_path / "page.html").evaluate(
+        "(pixels) => predictOthers(pixels)[0]", sample.x_test[0].ravel().tolist()
+    )
+    assert np.abs(found - predict(wide, sample.x_test[:1])[0]).max() < 1e-3
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("names", ["0123456789", "ABC"])
 def test_other_networks_answer_as_keras_does(open_page, tmp_path, sample, names):
@@ -885,10 +905,10 @@ def test_other_networks_that_the_page_cannot_run_are_refused(tiny):
         ]
     )
     for other in (smaller(), not_built(), tanh, other_pooling()):
-        with pytest.raises(PageError, match="can run no other"):
-            build_page(random_model(), tiny, others={"other": other})
-    with pytest.raises(PageError, match="has 3 classes"):
-        build_page(random_model(), tiny, others={"other": build_small_dense_model(3)})
+        with pytest.raises(PageError, match="^The network 'odd' is neither .* nor one of dense layers"):
+            build_page(random_model(), tiny, others={"good": build_small_dense_model(), "odd": other})
+    with pytest.raises(PageError, match="^The network 'odd' has 3 classes"):
+        build_page(random_model(), tiny, others={"odd": build_small_dense_model(3)})
 
 
 # ------------------------------------------------------------------ what is no digit
@@ -1228,21 +1248,6 @@ def test_a_phone_shows_the_pad_and_the_answer_at_once(open_page, built):
 
 
 # ------------------------------------------------------------------ fingers, palms, pens and lost mice
-
-
-def points_of(page, digit, left=0.28, top=0.18, width=0.42, height=0.62):
-    """Return a digit's strokes as lists of {x, y} in the page's pixels."""
-    area = page.locator("#pad canvas").bounding_box()
-    return [
-        [
-            {
-                "x": area["x"] + area["width"] * (left + width * float(x) / 100),
-                "y": area["y"] + area["height"] * (top + height * float(y) / 100),
-            }
-            for x, y in (point.split(",") for point in stroke.split())
-        ]
-        for stroke in STROKES[digit]
-    ]
 
 
 class Hand:

@@ -21,6 +21,7 @@ check_1 = Check(
         (0.9, "Not yet. That is the share of the right ones.\n"),
         (0.90001, "Not yet. That is the share of the right ones.\n"),
         (10_000, "Not yet. You counted the test images.\n"),
+        pytest.param(10**400, "Not yet. Look again.\n", id="too large for a float"),
         ("a half", "Not yet. Look again.\n"),
         (None, "Not yet. Look again.\n"),
         (np.ones(3), "Not yet. Look again.\n"),

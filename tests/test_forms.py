@@ -7,7 +7,6 @@ import csv
 import gzip
 import pickle
 import re
-import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +18,7 @@ from helpers import data, own_data
 from helpers.data import ARRAYS, DIGITS, IDX_FILES, load_mnist
 from helpers.errors import DataError
 from helpers.preprocessing import SHUFFLE
-from tests.conftest import make_arrays
+from tests.conftest import assert_holds, make_arrays, save_idx
 
 
 @pytest.fixture(autouse=True)
@@ -53,26 +52,12 @@ def labels(function, arrays):
     return {key: function(array) if key[0] == "y" else array for key, array in arrays.items()}
 
 
-def assert_holds(loaded, arrays):
-    for key in ARRAYS:
-        assert getattr(loaded, key).dtype == np.uint8
-        np.testing.assert_array_equal(getattr(loaded, key), arrays[key])
-
-
 def refusal(dataset):
     with pytest.raises(DataError) as caught:
         load_mnist(dataset)
     message = str(caught.value)
     assert message.count("\n") == 0 and re.fullmatch(r"\S.*; .*\w.*\.", message)
     return message
-
-
-def save_idx(folder, arrays, names=IDX_FILES, pack=lambda content: content):
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, name in names.items():
-        header = struct.pack(f">4B{arrays[key].ndim}I", 0, 0, 8, arrays[key].ndim, *arrays[key].shape)
-        (folder / name).write_bytes(pack(header + arrays[key].tobytes()))
-    return folder
 
 
 def save_pictures(folder, x, y, names=DIGITS, change=lambda picture: picture, ending="png"):
@@ -153,6 +138,14 @@ def test_labels_from_1_keep_their_names(save, digits, capsys):
     )
 
 
+def test_the_training_labels_say_how_many_classes_there_are(save):
+    """Even if the file has its test part first."""
+    arrays = make_arrays(classes=3)
+    renamed = {"test_images": arrays["x_test"], "test_labels": arrays["y_test"] % 2}
+    renamed |= {"train_images": arrays["x_train"], "train_labels": arrays["y_train"]}
+    assert "y_test without an image of class 2" in refusal(save(renamed))
+
+
 @pytest.mark.parametrize("names", [{}, {"class_names": ["hen", "dog", "cat"]}])
 def test_words_as_labels_become_class_names(save, names):
     arrays = make_arrays(classes=3)
@@ -174,7 +167,7 @@ def test_keys_of_another_spelling(save, digits, capsys):
         "y_test": "test_labels",
     }
     renamed = {keys[key]: array[:, None] if key[0] == "y" else array for key, array in digits.items()}
-    loaded = load_mnist(save(renamed, val_images=digits["x_test"], val_labels=digits["y_test"]))
+    loaded = load_mnist(save(renamed, Val_images=digits["x_test"], Val_labels=digits["y_test"]))
     assert_holds(loaded, digits)
     assert "train_images as x_train" in capsys.readouterr().out
 
@@ -323,10 +316,11 @@ def test_two_classes_and_twelve_images(save, digits, capsys):
 
 @pytest.mark.parametrize("case", ["gzipped, named raw", "raw, named .gz"])
 def test_gzip_is_recognized_by_content(tmp_path, digits, case, capsys):
-    raw = case.startswith("raw")
-    names = {key: name + ".gz" * raw for key, name in IDX_FILES.items()}
-    pack = (lambda content: content) if raw else gzip.compress
-    assert_holds(load_mnist(save_idx(tmp_path / "own", digits, names, pack)), digits)
+    zipped = case.startswith("gzipped")
+    folder = save_idx(tmp_path / "own", digits, zipped=zipped)
+    for path in [*folder.iterdir()]:
+        path.rename(path.with_suffix("") if zipped else f"{path}.gz")
+    assert_holds(load_mnist(folder), digits)
     assert "whatever the names say" in capsys.readouterr().out
 
 
@@ -342,11 +336,17 @@ def test_deeper_folders(tmp_path, digits, capsys):
 
 def test_emnist_names_of_files(tmp_path, digits):
     """https://github.com/myleott/mnist_png/issues/3"""
-    names = {key: f"emnist-digits-{name}.gz".replace("t10k", "test") for key, name in IDX_FILES.items()}
-    folder = save_idx(tmp_path / "own", digits, names, gzip.compress)
+    names = {key: f"emnist-digits-{name}".replace("t10k", "test") for key, name in IDX_FILES.items()}
+    folder = save_idx(tmp_path / "own", digits, names, zipped=True)
     assert_holds(load_mnist(folder), digits)
     save_idx(folder, digits, {key: name.replace("digits", "letters") for key, name in names.items()})
     assert "several sets" in refusal(folder)
+
+
+def test_idx_files_for_validation_are_left_out(tmp_path, digits):
+    folder = save_idx(tmp_path / "own", digits)
+    names = {key: IDX_FILES[key].replace("t10k", "val") for key in ("x_test", "y_test")}
+    assert_holds(load_mnist(save_idx(folder, digits, names)), digits)
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "own"])
@@ -500,7 +500,12 @@ def test_pictures_of_another_size_are_resized_and_said(tmp_path, digits, capsys)
 def test_a_folder_without_pictures_is_a_class_without_images(tmp_path, digits):
     folder = save_pictures(tmp_path / "own", digits["x_train"], digits["y_train"])
     (folder / "_other").mkdir()
-    assert "without an image of class 0 (_other)" in refusal(folder)
+    assert "without an image of class 0 ('_other')" in refusal(folder)
+
+
+def test_a_class_without_images_and_with_an_odd_name(save):
+    arrays = labels(lambda y: 2 * (y > 0), make_arrays(classes=3))
+    assert r"without an image of class 1 ('\x1f')" in refusal(save(arrays, class_names=["a", "\x1f", "c"]))
 
 
 def test_damaged_picture_is_named(tmp_path, digits):

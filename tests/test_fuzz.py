@@ -22,7 +22,7 @@ from helpers.batch.plans import parse_value
 from helpers.data import ARRAYS, IDX_FILES, Dataset, load_mnist
 from helpers.errors import DataError, ParameterError
 from helpers.parameters import PARAMETERS, check_parameters, check_value
-from tests.conftest import make_arrays
+from tests.conftest import as_idx, make_arrays
 
 resource = pytest.importorskip("resource")
 hypothesis = pytest.importorskip("hypothesis")
@@ -199,10 +199,6 @@ def as_npz(arrays, save=np.savez):
     buffer = io.BytesIO()
     save(buffer, **arrays)
     return buffer.getvalue()
-
-
-def as_idx(array):
-    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def as_csv(x, y):

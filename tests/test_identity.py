@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from helpers import identity
-from helpers.identity import code_hash, of_module, of_notebook
+from helpers.identity import of_module, of_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +27,10 @@ def copy(tmp_path, monkeypatch):
         importlib.invalidate_caches()
 
     return change
+
+
+def code_hash(notebook, folder=None):
+    return of_notebook(notebook, folder).code
 
 
 def notebook(*cells):

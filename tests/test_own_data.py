@@ -4,17 +4,16 @@ The data has the form of Fashion-MNIST, as an .npz file and as IDX files, or 26 
 that is really drawn is caught in the kernel: its texts, and whether one is cut off or hides another.
 """
 
-import gzip
 import json
 import re
-import struct
 
 import nbformat
 import numpy as np
 import pytest
 
-from helpers.data import CLOTHES, IDX_FILES, load_mnist
+from helpers.data import CLOTHES, load_mnist
 from helpers.record import read_record
+from tests.conftest import save_idx
 from tests.test_notebooks import ROOT, run_papermill
 
 pytestmark = pytest.mark.slow
@@ -92,19 +91,6 @@ def make_classes(names, train, test):
     return arrays
 
 
-def save_idx(folder, arrays, names, zipped):
-    folder.mkdir(parents=True)
-    for key, stem in IDX_FILES.items():
-        array = arrays[key]
-        content = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-        if zipped:
-            (folder / f"{stem}.gz").write_bytes(gzip.compress(content))
-        else:
-            (folder / stem).write_bytes(content)
-    (folder / "class_names.txt").write_text("\n".join(names), encoding="utf-8")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with the data in every form, a kernel that writes down its figures, and trained networks."""
@@ -112,8 +98,9 @@ def place(tmp_path_factory):
     clothes, words = make_classes(CLOTHES, 600, 200), make_classes(WORDS, 780, 260)
     (place / "npz").mkdir()
     np.savez_compressed(place / "npz" / "own.npz", **clothes, class_names=CLOTHES)
-    save_idx(place / "idx" / "own", clothes, CLOTHES, zipped=False)
-    save_idx(place / "zipped" / "own", words, WORDS, zipped=True)
+    for form, arrays, names in (("idx", clothes, CLOTHES), ("zipped", words, WORDS)):
+        folder = save_idx(place / form / "own", arrays, zipped=form == "zipped")
+        (folder / "class_names.txt").write_text("\n".join(names), encoding="utf-8")
     startup = place / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "catch.py").write_text(CATCH, encoding="utf-8")

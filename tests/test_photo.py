@@ -69,9 +69,17 @@ def test_a_photo_lies_as_the_camera_was_held(digits, tmp_path):
     assert again.shape == upright.shape and np.abs(again.astype(int) - upright).mean() < 3
 
 
-def test_a_large_photo_and_one_digit(digits, tmp_path):
-    ink = np.kron(digits[0], np.ones((60, 60)))
-    Image.fromarray(np.uint8(230 - 0.8 * ink)).save(tmp_path / "large.png")
+ON_PAPER = {
+    "8 bits": lambda ink: Image.fromarray(np.uint8(230 - 0.8 * ink)),
+    "16 bits": lambda ink: Image.fromarray(np.uint16(257 * (230 - 0.8 * ink))),
+    "transparent": lambda ink: Image.merge("LA", [Image.new("L", ink.shape), Image.fromarray(ink)]),
+}
+
+
+@pytest.mark.parametrize("kind", ON_PAPER)
+def test_a_large_photo_and_one_digit(digits, kind, tmp_path):
+    ink = np.kron(digits[0], np.ones((60, 60), np.uint8))
+    ON_PAPER[kind](ink).save(tmp_path / "large.png")
     (found,) = read_photo(tmp_path / "large.png")
     assert np.corrcoef(found.ravel(), prepare(digits[0]).ravel())[0, 1] > 0.8
 
@@ -90,9 +98,13 @@ def test_what_is_no_picture_is_refused_with_a_sentence(tmp_path):
         read_photo(tmp_path / "missing.jpg")
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    for name in ("text.jpg", "cut.png", "."):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "damaged.png")
+    pieces = (tmp_path / "damaged.png").read_bytes().split(b"IDAT")
+    (tmp_path / "damaged.png").write_bytes(b"IDAT".join(pieces[:2]) + b"\0".join(pieces[2:]))
+    for name in ("text.jpg", "cut.png", "damaged.png", ".", "~nouser/x.jpg"):
         with pytest.raises(DataError, match="give a JPEG or PNG file"):
-            read_photo(tmp_path / name)
+            read_photo(name if name[0] == "~" else tmp_path / name)
 
 
 def test_ink_is_what_is_darker_than_the_paper_around_it():
@@ -106,9 +118,7 @@ def test_ink_is_what_is_darker_than_the_paper_around_it():
 
 
 def test_preparation_is_that_of_notebook_12(digits):
-    twelve = {"np": np}
-    for name in ("crop", "overlaps", "fit", "center_of_mass", "place", "prepare"):
-        twelve |= define(12, name, **twelve)
+    twelve = define(12, "crop", "overlaps", "fit", "center_of_mass", "place", "prepare")
     random = np.random.default_rng(0)
     for digit in digits:
         ink = np.zeros((112, 112), np.uint8)

@@ -308,6 +308,15 @@ def test_an_installed_font_that_has_the_letters_is_used(shown, capsys, recwarn):
     assert not unexpected(recwarn)
 
 
+def test_a_font_that_was_uninstalled_is_passed_over(monkeypatch, capsys, tmp_path):
+    """Matplotlib keeps its list of fonts in a file."""
+    usual = [font for font in plots.font_manager.fontManager.ttflist if font.name == "DejaVu Sans"]
+    gone = plots.font_manager.FontEntry(fname=str(tmp_path / "gone.ttf"), name="Gone")
+    monkeypatch.setattr(plots.font_manager.fontManager, "ttflist", [gone, *usual])
+    assert plots.drawable(("猫", "狗")) == ("0", "1")
+    assert "1 is 狗" in capsys.readouterr().out
+
+
 def test_class_colors_tell_ten_classes_apart():
     colors = np.array([to_rgb(color) for color in plots.CLASS_COLORS])
     distance = np.linalg.norm(colors[:, None] - colors[None], axis=-1)

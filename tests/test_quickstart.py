@@ -11,21 +11,15 @@ from helpers.models import build_reference_model
 from helpers.quickstart import fit
 from helpers.storage import load_or_train
 from helpers.training import Recipe
+from tests.conftest import same
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "00_quickstart.ipynb"
 RECIPE = Recipe(epochs=2, seed=3)
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
-
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("MNIST_RUNS", str(tmp_path / "runs"))
-    return tmp_path / "runs" / "models"
-
-
-def same(model, other):
-    return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
+pytestmark = [
+    pytest.mark.usefixtures("folder"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # in Keras
+]
 
 
 def run_notebook(data, recipe, change=("", "")):

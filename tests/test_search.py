@@ -21,7 +21,7 @@ from helpers.batch import plans, results
 from helpers.batch.__main__ import main
 from helpers.errors import ParameterError, StorageError
 from tests import batch_stub
-from tests.test_batch import make_notebook, write_executed
+from tests.test_batch import make_notebook, table_of, write_executed
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def found(folder):
 
 def test_a_range_is_log_uniform_where_it_spans_a_power_of_ten(notebook):
     def space(**values):
-        return batch.make_search(notebook, {"seed": "1..2", **values} if not values else values).space
+        return batch.make_search(notebook, values).space
 
     assert space(learning_rate="1e-5..0.1") == {"learning_rate": FloatDistribution(1e-5, 0.1, log=True)}
     assert space(learning_rate="0.01..0.05") == {"learning_rate": FloatDistribution(0.01, 0.05)}
@@ -191,6 +191,16 @@ def test_a_damaged_study_is_one_sentence_and_its_runs_are_not_lost(notebook, tmp
     assert found(folder) == first and len(batch_stub.logged()) == 6
 
 
+@pytest.mark.parametrize("step", ["ask", "tell"])
+def test_a_study_that_cannot_be_written_is_one_sentence(notebook, tmp_path, scheduler, monkeypatch, step):
+    def full(self, *given, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"optuna.study.Study.{step}", full)
+    with pytest.raises(StorageError, match=r"cannot be written \(No space left on device\)"):
+        batch_stub.fake_search(notebook, tmp_path, scheduler, trials=2)
+
+
 def test_other_code_starts_another_study(notebook, tmp_path, scheduler, capsys):
     batch_stub.fake_search(notebook, tmp_path / "out", scheduler, trials=3, method="random")
     text = notebook.read_text(encoding="utf-8")
@@ -228,7 +238,7 @@ def test_the_best_is_confirmed_with_fresh_seeds_only(notebook, tmp_path, schedul
         table = batch.confirm(tmp_path, top=2, seeds=3, **options)
         assert len(batch_stub.logged()) == 12 + 6, "the second time all is there"
     fresh = found(tmp_path / "confirmed").values()
-    assert {run["seed"] for run in fresh} == {2, 4, 5}
+    assert {run["seed"] for run in fresh} == {103, 203, 303}
     assert sorted({run["learning_rate"] for run in fresh}) in ([0.001, 0.01], [0.01, 0.1])
     assert list(table) == ["epochs", "learning_rate", "searched", "fresh", "low", "high", "runs"]
     assert table["learning_rate"].iloc[0] == 0.01 and list(table["runs"]) == [3, 3]
@@ -236,13 +246,19 @@ def test_the_best_is_confirmed_with_fresh_seeds_only(notebook, tmp_path, schedul
     assert len(results.collect(tmp_path)[0]) == 12, "they are apart from what was searched"
 
 
-def test_a_search_is_confirmed_too(notebook, tmp_path, scheduler):
+@pytest.mark.parametrize(
+    ("default", "fresh"), [("0", {100, 200}), ("int(0)", {100, 200}), (str(2**32 - 1), {99, 199})]
+)
+def test_a_search_is_confirmed_too(notebook, tmp_path, scheduler, default, fresh):
+    """With seeds that no notebook which trains several networks has counted up to."""
+    text = notebook.read_text(encoding="utf-8")
+    notebook.write_text(text.replace("seed: int = 0", f"seed: int = {default}"), encoding="utf-8")
     batch_stub.fake_search(notebook, tmp_path, scheduler, trials=4)
     table = batch.confirm(tmp_path, 1, 2, scheduler=scheduler, execute=batch_stub.fake_execute)
     searched, _ = results.collect(tmp_path)
     best = searched["validation_accuracy"].idxmax()
     assert table["learning_rate"].item() == searched.loc[best, "learning_rate"]
-    assert {run["seed"] for run in found(tmp_path / "confirmed").values()} == {1, 2}, "0 is the default"
+    assert {run["seed"] for run in found(tmp_path / "confirmed").values()} == fresh
 
 
 def test_what_cannot_be_confirmed_is_one_sentence(notebook, tmp_path, scheduler, capsys):
@@ -295,17 +311,6 @@ def test_a_curve_is_read_whole_and_stands_in_the_table_as_text(tmp_path):
     assert "damaged file" in results.collect(tmp_path)[1]["c"], "but no parameter is a list"
 
 
-def table_of(rates, dropouts, seeds, accuracy):
-    rows = [
-        {"learning_rate": rate, "dropout": dropout, "seed": seed}
-        | {"validation_accuracy": accuracy(rate, dropout, seed), "test_accuracy": 0.5}
-        for rate in rates
-        for dropout in dropouts
-        for seed in seeds
-    ]
-    return pd.DataFrame(rows)
-
-
 def test_differences_are_by_seed_and_with_students_interval():
     """By hand: 0.02, 0.03, 0.04 below the best: mean 0.03, deviation 0.01, t = 4.3027 with 3 seeds."""
     table = table_of([0.1, 0.01], [0.5], [0, 1, 2], lambda rate, _, seed: 0.9 + seed / 100)
@@ -324,6 +329,15 @@ def test_differences_are_by_seed_and_with_students_interval():
     assert row["than"] == "learning rate 0.1" and row["learning_rate"] == 0.01, "the first, not the best"
     assert row["difference"] == pytest.approx(-0.03)
     assert batch.compare(table[table["seed"] == 0], "validation_accuracy").empty
+
+
+def test_runs_that_were_left_at_the_default_are_compared_too():
+    table = table_of([0.1, 0.01], [0.5], [0, 1, 2], lambda rate, _, seed: 0.9 - rate)
+    table = table.replace({"learning_rate": {0.01: np.nan}, "seed": {0: np.nan}})
+    (row,) = batch.compare(table, "validation_accuracy").to_dict("records")
+    assert row["learning_rate"] == 0.1 and row["than"] == "learning rate default" and row["seeds"] == 3
+    (row,) = batch.compare(table, "test_accuracy").to_dict("records")
+    assert row["learning_rate"] == "default" and row["than"] == "learning rate 0.1"
 
 
 def test_settings_of_two_parameters_are_compared_with_the_best():

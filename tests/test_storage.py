@@ -25,20 +25,16 @@ from helpers.errors import StorageError
 from helpers.models import build_reference_model
 from helpers.storage import load_or_train, model_key, training_seconds
 from helpers.training import Recipe
-from tests.conftest import make_arrays
+from tests.conftest import make_arrays, same
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in Keras
+pytestmark = [
+    pytest.mark.usefixtures("folder"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # in Keras
+]
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECIPE = Recipe(epochs=1, batch_size=16, precision="float32")
 HISTORY = {"accuracy": [0.5], "loss": [1.25], "val_accuracy": [0.5], "val_loss": [1.5]}
-
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path):
-    """An empty folder for runs; return the place of the models in it."""
-    monkeypatch.setenv("MNIST_RUNS", str(tmp_path / "runs"))
-    return tmp_path / "runs" / "models"
 
 
 @pytest.fixture
@@ -53,10 +49,6 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(training, "train", train)
     return recipes
-
-
-def same(model, other):
-    return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
 
 
 def kept(folder):
@@ -201,7 +193,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_model_is_trained_again(tiny, folder, trained, case):
+def test_damaged_model_is_trained_again(tiny, folder, trained, case, capsys):
     ending, damage = DAMAGE[case]
     model, _ = load_or_train(tiny, RECIPE)
     whole = kept(folder)
@@ -209,6 +201,7 @@ def test_damaged_model_is_trained_again(tiny, folder, trained, case):
     again, history = load_or_train(tiny, RECIPE)
     assert len(trained) == 2
     assert same(again, model) and history == HISTORY
+    assert capsys.readouterr().err.count("training it again") == ("missing" not in case)
     assert kept(folder).keys() == whole.keys()
     load_or_train(tiny, RECIPE)
     assert len(trained) == 2, "repaired by the second training"
@@ -497,8 +490,11 @@ def test_killed_while_saving(tiny, folder, trained, moment):
     assert len(trained) == 1
 
 
-def test_two_processes_train_once(monkeypatch, tiny, tmp_path, capfd):
+def test_two_processes_train_once(monkeypatch, tiny, tmp_path, folder, capfd):
     """The child trains until this process has said that it waits; then this one loads."""
+    folder.mkdir(parents=True)  # files that do not fit, as between the child's two renamings
+    for ending in (".keras", ".json"):
+        (folder / (model_key(tiny, RECIPE) + ending)).write_text("{}")
     waiting = tmp_path / "waiting"
     process = child(
         """

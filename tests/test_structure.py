@@ -208,6 +208,7 @@ def test_nobody_waits_long():
 def test_parameters_are_plain_typed_documented_and_checked(path):
     notebook = read(path)
     (cell,) = tagged(notebook, "parameters")
+    assert cell == code_cells(notebook)[0], "nothing is imported before the set-up"
     declared = {}
     for statement in ast.parse(cell.source).body:
         assert isinstance(statement, ast.AnnAssign), "name: type = value"
@@ -392,7 +393,7 @@ def test_no_measurement_is_typed_into_the_readme():
 
 
 def test_readme_and_figures_are_up_to_date():
-    """If not, run `make refresh`, or `python tools/refresh.py --no-run` for the text alone."""
+    """If not, run `make refresh`, or `python -m tools.refresh --no-run` for the text alone."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert refresh.fill_readme(text, refresh.readme_parts(PATHS)) == text
     shown = {name for path in PATHS for name in refresh.figures(read(path))}

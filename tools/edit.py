@@ -47,7 +47,11 @@ def committed(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", help="the first letters of a notebook's name, as in 04")
-    (path,) = refresh.named([parser.parse_args().name])
+    name = parser.parse_args().name
+    paths = refresh.named([name])
+    if len(paths) > 1:
+        raise SystemExit(f"{name} may be {', '.join(path.stem for path in paths)}; give both digits.")
+    (path,) = paths
     for check in (["check"], ["format", "--check"]):
         if subprocess.run([sys.executable, "-m", "ruff", *check, "--quiet", str(path)]).returncode:
             print(f"Ruff would write {path.name} otherwise; the commit's hook, or `ruff format`, does it.")
@@ -63,6 +67,9 @@ def main():
         for output, process in running.items():
             _, said = process.communicate()
             if process.returncode:
+                for other in running.values():  # its folder goes, and it with it
+                    other.terminate()
+                    other.wait()
                 print(said[-3000:], file=sys.stderr)
                 raise SystemExit(f"{output.parent.name}: {path.name} stopped.")
             notebook = nbformat.read(output, as_version=4)

@@ -24,7 +24,7 @@ import nbformat
 import pandas as pd
 
 from helpers.data import load_mnist
-from helpers.identity import code_hash
+from helpers.identity import of_notebook
 from helpers.record import read_record, record_in
 from tools import benchmark
 
@@ -46,7 +46,7 @@ if importlib.util.find_spec("helpers") is None:
     if "google.colab" not in sys.modules:
         raise ModuleNotFoundError(
             "This notebook needs the course's helpers. Choose the kernel of their"
-            f" environment (`make lab` does), or run `pip install {{source}}` in this."
+            f" environment (`make lab` does), or run `pip install {{source}}` here."
         )
     pip = f"{{sys.executable}} -m pip"  # keeps the versions of all that is installed
     install = f"{{pip}} install --quiet --constraint /dev/stdin {{source}}"
@@ -161,7 +161,7 @@ def made_with(notebook):
     """Return what decides a notebook's outputs, settings and data aside: hashes of code and versions."""
     versions = (ROOT / "constraints.txt").read_bytes()
     return {
-        "code_sha256": code_hash(notebook),
+        "code_sha256": of_notebook(notebook).code,
         "constraints_sha256": hashlib.sha256(versions.replace(b"\r\n", b"\n")).hexdigest(),
     }
 
@@ -268,7 +268,10 @@ def readme_parts(paths):
     """Return the README's generated parts: marker name → Markdown."""
     notebooks = {path: nbformat.read(path, as_version=4) for path in paths}
     alt = {name: text for nb in notebooks.values() for name, (_, text) in figures(nb).items()}
-    rows = ["| | notebook | what you will do | builds on | time | |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = [
+        "| | notebook | what you will do | builds on | run time | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for path, notebook in notebooks.items():
         number, name = title(notebook).split(" · ", 1)
         tasks, *_, basis = notebook.cells[1].source.split("\n\n")
@@ -298,19 +301,20 @@ def readme_parts(paths):
     study = records["10"]
     tracks = {
         "deep CNN": "cnn",
-        "the same trained on 4,000 images only": "sample",
+        "deep CNN, trained on only 4,000 images": "sample",
         "CNN with fewer than 8,000 parameters": "tiny",
-        "dense network": "dense",
+        "dense network, trained on distorted images": "dense",
     }
-    best = ["| network | mean test accuracy | training |", "| --- | --- | --- |"]
+    best = ["| network | mean test accuracy (95% interval over seeds) | training |", "| --- | --- | --- |"]
     for name, track in tracks.items():
         if f"study_{track}_seeds" not in study:
             continue
         mean, seeds = study[f"study_{track}_test_accuracy"], study[f"study_{track}_seeds"]
-        best.append(f"| {name} | {100 * mean:.3f}% | {seeds} runs, all counted |")
+        low, high = (100 * study[f"study_{track}_interval_{end}"] for end in ("low", "high"))
+        best.append(f"| {name} | {100 * mean:.3f}% ({low:.3f} to {high:.3f}) | {seeds} runs, all counted |")
         if track == "cnn":
             together = 100 * study["study_ensemble_test_accuracy"]
-            best.append(f"| these {seeds} together | {together:.2f}% | |")
+            best.append(f"| these {seeds} deep CNNs together | {together:.2f}% | |")
     for name in (name for name in study if re.fullmatch("study_speed_.+_seconds", name)):
         aim = name.removeprefix("study_speed_").removesuffix("_seconds")
         reached, share = study[f"study_speed_{aim}_test_accuracy"], study.get(f"study_speed_{aim}_share")

@@ -58,15 +58,7 @@ RECORD = [
     ("*error_rate", 0.003, "as the accuracy"),
     ("*minus*", 0.004, "a difference of mean accuracies over four seeds"),
 ]
-OTHER_MACHINE = (
-    "precision",
-    "device",
-    "*version*",
-    "*seconds*",
-    "*_p_value",
-    "most_confused*",
-    "best_learning*",
-)
+OTHER_MACHINE = ("*_p_value", "most_confused*", "best_learning*")
 
 # In texts, what the machine or chance decides and no tolerance fits; replaced on both sides.
 NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:e[-+]?\d+)?"

@@ -139,7 +139,7 @@ def _parser():
         "--dry-run": {"action": "store_true", "help": "say what would run, why, and about how long"},
         "--top": {"type": count, "default": 3, "help": "how many settings (default: 3)"},
         "--seeds": {"type": count, "default": 5, "help": "how many seeds for each (default: 5)"},
-        "--metric": {"help": f"what to search by, or to draw (default: {CHOSEN_BY})"},
+        "--metric": {"help": f"what a search makes as high as it can, or to draw (default: {CHOSEN_BY})"},
         "--scheduler": {"help": "address of a Dask scheduler (default: this machine)"},
         "--retry": {"action": "store_true", "help": "repeat failed runs"},
         "--workers": {"type": count, "help": "how many at a time (default: what fits)"},

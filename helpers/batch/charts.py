@@ -30,6 +30,8 @@ def draw_sweep(table: pd.DataFrame, metric: str, parameters: Sequence[str]) -> "
     from helpers.plots import BLUE, ORANGE
 
     table, parameters = table.dropna(subset=[metric]), list(parameters)
+    texts = table[parameters].select_dtypes(exclude="number")
+    table = table.fillna(dict.fromkeys(texts, "default"))  # an axis of texts takes no nan
     factor, label = _unit(metric)
     if drawn := any(_is_drawn(table[parameter]) for parameter in parameters):
         size = (7.2, 3.4 * len(parameters))

@@ -27,7 +27,6 @@ from helpers.identity import Identity, of_notebook
 from helpers.parameters import PARAMETERS, check_names, check_value
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-DATA = ("dataset", "test_dataset")  # the parameters that name data
 SAMPLERS = {"random": "RandomSampler", "tpe": "TPESampler"}  # Optuna's
 
 
@@ -51,8 +50,8 @@ class Plan:
 
     def origin(self, parameters: Mapping, fingerprint: Callable[[str], str]) -> dict:
         """Return what decides a run: notebook, code, versions, data by its ``fingerprint``, or DataError."""
-        named = {name: parameters.get(name, self.defaults.get(name)) for name in DATA}
-        data = {name: fingerprint(value) for name, value in named.items() if value not in (None, "same")}
+        name = parameters.get("dataset", self.defaults.get("dataset"))
+        data = {"dataset": fingerprint(name)} if name is not None else {}
         return {"notebook": self.notebook} | asdict(self.identity) | {"data": data}
 
     def draw(self, folder: str | Path, origins: Iterable[Mapping]) -> Iterator[tuple[str, dict]]:
@@ -82,7 +81,8 @@ class Plan:
             if number >= len(drawn):
                 start = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
                 self.study.sampler = getattr(optuna.samplers, SAMPLERS[self.method])(seed=start)
-                drawn.append(self.study.ask(self.space))
+                with clear_errors(path):
+                    drawn.append(self.study.ask(self.space))
             parameters = dict(sorted(drawn[number].params.items()))
             name = run_name(Path(self.notebook).stem, parameters)
             self.waiting[name].append(drawn[number].number)

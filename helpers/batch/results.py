@@ -74,7 +74,7 @@ def collect(folder: str | Path) -> tuple[pd.DataFrame, dict[str, str]]:
     table = table[names + [column for column in table if column not in names]]
     table = table.map(lambda value: json.dumps(value) if isinstance(value, list) else value)
     if "dataset" not in swept(table) and "data" in table and table["data"].nunique() > 1:
-        say(f"Careful: these runs used different data: {', '.join(sorted(table['data'].unique()))}.")
+        say(f"Careful: these runs used different data: {', '.join(sorted(table['data'].dropna().unique()))}.")
     made_by = [[run.origin.get("code"), run.origin.get("versions")] for run in finished.values()]
     if any(other != made_by[0] for other in made_by):
         say("Careful: these runs were made by different notebooks, or versions of the code or of libraries.")
@@ -148,6 +148,8 @@ def compare(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     from helpers.evaluation import mean_interval
 
     names = swept(table)
+    keys = table.filter([*names, "seed"])
+    table = table.assign(**keys.astype(object).where(keys.notna(), "default"))  # pandas would drop nan
     by_seed = table.pivot_table(metric, names, "seed", sort=False) if names and "seed" in table else table[:0]
     if by_seed.empty:
         return pd.DataFrame()

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from helpers.batch.plans import Plan, digest, find_notebook, fingerprints, make_plan
 from helpers.batch.results import CHOSEN_BY, interval, number_in, read_executed, read_folder, refuse_test
 from helpers.errors import ParameterError, StorageError, TutorialError, say, short
-from helpers.folders import locked, make_folder, write
-from helpers.parameters import check_names
+from helpers.folders import clear_errors, locked, make_folder, write
+from helpers.parameters import PARAMETERS, check_names
 from helpers.record import as_text
 
 CONNECTION_SECONDS = 10  # how long to wait for a scheduler
@@ -157,7 +157,8 @@ def sweep(
 
     def finish(name, executed):
         done[name] = executed
-        plan.tell(name, executed)
+        with clear_errors(folder):
+            plan.tell(name, executed)
 
     def missing():  # a search draws its next run here, once a worker is free
         found, kept = read_folder(folder), 0
@@ -170,7 +171,8 @@ def sweep(
                 if name in found and not found[name].problem:
                     place = Path(folder, "archive", digest(found[name].origin)[:12])
                     make_folder(place)
-                    Path(folder, f"{name}.ipynb").replace(place / f"{name}.ipynb")
+                    with clear_errors(place):
+                        Path(folder, f"{name}.ipynb").replace(place / f"{name}.ipynb")
                     kept += 1
                 yield name, _note(plan.source, **origin), parameters
             elif executed := done.get(name, found.get(name)):  # else it is being made, and not drawn again
@@ -245,8 +247,9 @@ def confirm(
 
     searched = by_settings(runs)
     best = sorted(searched, key=lambda settings: -np.mean(searched[settings]))[:top]
-    used = {run.parameters.get("seed", defaults.get("seed")) for run in runs}
-    fresh = list(itertools.islice((number for number in itertools.count() if number not in used), seeds))
+    used = [run.parameters.get("seed", defaults.get("seed")) or 0 for run in runs]
+    apart = PARAMETERS["seeds"].high  # a notebook may train several networks, with this seed and the next
+    fresh = [(max(used) + apart * number) % 2**32 for number in range(1, seeds + 1)]
     plan = make_plan(*notebooks, {"seed": fresh}, list(map(json.loads, best)))
     if any(run.origin["code"] != plan.identity.code for run in runs):
         say("Careful: the code has changed since; what is trained now is not what was searched.")
@@ -358,8 +361,12 @@ def _connect(scheduler, workers, runs):
     with dask.config.set({"distributed.scheduler.worker-saturation": 1}):
         try:
             return distributed.Client(**how, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise TutorialError(f"There is no Dask scheduler at {scheduler} ({error}).") from None
+        except (OSError, ValueError, RuntimeError) as error:
+            if scheduler:
+                raise TutorialError(f"There is no Dask scheduler at {scheduler} ({error}).") from None
+            raise TutorialError(
+                f"No Dask cluster starts on this machine ({short(error)}); try again, with fewer workers."
+            ) from None
 
 
 def _at_a_time(workers, runs):

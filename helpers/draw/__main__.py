@@ -15,7 +15,7 @@ import numpy as np
 
 from helpers.data import Dataset, load_mnist
 from helpers.draw.page import PageError, build_page
-from helpers.errors import TutorialError, shown
+from helpers.errors import TutorialError, say, shown
 from helpers.folders import write
 from helpers.storage import ABOUT, read_about
 
@@ -33,7 +33,7 @@ def main(arguments=None):
         model = read_model(options.model)
         write(build_page(model, read_data(options.model, options.dataset)), options.page)
     except TutorialError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 1
     print(f"Open {options.page} in a browser.")
     return 0

@@ -88,7 +88,7 @@ function multiply(layer, count, places, values, target, start, relu) {
   }
 }
 
-const places = new Int32Array(1600), values = new Float32Array(1600); // lists for `multiply`
+let places = new Int32Array(1600), values = new Float32Array(1600); // lists for `multiply`
 
 /** 3×3 convolution with ReLU. `input` is (side, side, channels), `target` (side−2, side−2, outputs). */
 function convolve(layer, input, side, channels, target) {
@@ -124,6 +124,10 @@ function pool(input, side, channels, target) {
 }
 
 function connect(layer, input, target, relu) {
+  if (layer.inputs > places.length) { // of a wide network among the others
+    places = new Int32Array(layer.inputs);
+    values = new Float32Array(layer.inputs);
+  }
   let count = 0;
   for (let i = 0; i < layer.inputs; i++) {
     if (input[i] !== 0) {

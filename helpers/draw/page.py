@@ -16,7 +16,7 @@ import numpy as np
 from IPython.display import display
 
 from helpers.data import DIGITS, Dataset
-from helpers.errors import TutorialError
+from helpers.errors import TutorialError, shown
 from helpers.evaluation import predict
 from helpers.models import build_reference_model
 from helpers.novelty import KEPT, measure_usual
@@ -56,8 +56,9 @@ def build_page(
     """
     others = others or {}
     shapes = [_dense_shapes(other) for other in others.values()]
-    for network, is_dense in zip([model, *others.values()], [None, *shapes]):
-        _check(network, data, is_dense)
+    _check("This model", model, data)
+    for (name, other), shape in zip(others.items(), shapes):
+        _check(f"The network {shown(name)}", other, data, is_dense=shape is not None)
     chosen, hard = [], []
     if len(data.x_test) > 0:
         chosen, hard = _choose_images(predict(model, data.x_test), data.y_test)
@@ -89,22 +90,26 @@ def build_page(
     return page
 
 
-def _check(model, data, is_dense):
+def _check(what, model, data, is_dense=None):
+    """Refuse a network that the page cannot run; ``is_dense`` is None for its own, and known for others."""
     classes = model.output_shape[-1] if isinstance(model, keras.Sequential) and model.built else None
     if not isinstance(classes, int) or not (
         is_dense or _architecture(model) == _architecture(build_reference_model(classes))
     ):
         raise PageError(
-            "This model is not the reference network of notebook 03, and the page can run no other; "
+            f"{what} is not the reference network of notebook 03, and the page can run no other; "
             "give one that `helpers.models.build_reference_model` built."
+            if is_dense is None
+            else f"{what} is neither the reference network of notebook 03 nor one of dense layers with ReLU "
+            "and softmax; give one that `helpers.models.build_reference_model` or `build_dense_model` built."
         )
     if classes != data.classes:
         raise PageError(
-            f"This model has {classes} classes and the data {data.name} has {data.classes}; "
+            f"{what} has {classes} classes and the data {data.name} has {data.classes}; "
             "give the data that it was trained on."
         )
     if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise PageError("This model has weights that are no finite numbers; train it again.")
+        raise PageError(f"{what} has weights that are no finite numbers; train it again.")
 
 
 def _dense_shapes(model):
