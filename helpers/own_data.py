@@ -188,7 +188,7 @@ def _read_folder(folder, what, done):
     elif len(npz) == 1:
         done.append(f"read {npz[0].name}")
         arrays, own_names = _read_npz(npz[0], what, done)
-    elif len(tables) in (1, 2):
+    elif len(tables) == 1 or (len(tables) == 2 and "train" in tables[0].name and "test" in tables[1].name):
         arrays = _read_csv(tables, what, done)
     elif len(parts) == 2:
         arrays, own_names = _read_pictures(parts, done)

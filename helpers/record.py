@@ -8,8 +8,6 @@ from pathlib import Path
 from IPython.display import display
 
 MIME = "application/vnd.mnist-tutorial.record"  # its content is JSON text
-
-
 Value = float | int | str | bool | list[float | int]
 
 

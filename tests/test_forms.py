@@ -408,6 +408,12 @@ def test_csv_pair_in_a_folder(tmp_path, digits):
     assert_holds(load_mnist(tmp_path), digits)
 
 
+def test_two_csv_files_of_which_none_is_for_tests_are_refused(tmp_path, digits):
+    for part in ("train", "test"):
+        save_csv(tmp_path / f"train_{part[-1]}.csv", digits[f"x_{part}"], digits[f"y_{part}"], header=KAGGLE)
+    assert "nothing that can be read" in refusal(tmp_path)
+
+
 def test_csv_without_labels_or_with_gaps(tmp_path, digits):
     x, y = digits["x_train"][:20], digits["y_train"][:20]
     path = save_csv(tmp_path / "own.csv", x, y, header=KAGGLE)

@@ -421,12 +421,14 @@ def test_steps_of_gradient_descent_are_drawn_where_they_go():
     given = {"line": line, "curve": line**2, "slope_at": lambda value: 2 * value, "start": -2, "paths": paths}
     run_cell(4, "Three steps down a slope", **given, show=lambda figure, alt: shown.append(figure))
     for axis, (rate, (visited, reached)) in zip(shown[0].axes, paths.items(), strict=True):
-        curve, tangent, steps, _ = axis.lines
+        curve, tangent, steps = axis.lines
         np.testing.assert_allclose(curve.get_xydata(), np.stack([line, line**2], axis=1))
         np.testing.assert_allclose(tangent.get_xydata(), [(-3, 8), (-1, 0)])
         np.testing.assert_allclose(steps.get_xydata(), np.stack([visited, reached], axis=1))
+        numbered = {text.get_text(): text.xy for text in axis.texts}
+        assert numbered == {str(step): place for step, place in enumerate(zip(visited, reached))}
         titles = [axis.get_title(loc=place) for place in ("left", "center")]  # the style decides where
-        assert "".join(titles) == f"rate {rate}: 4.00 → {reached[-1]:.2f}"
+        assert "".join(titles) == f"rate {rate}: loss 4.00 → {reached[-1]:.2f}"
 
 
 def test_the_most_confused_pairs_come_first_and_ties_are_not_cut_off(capsys):
@@ -510,7 +512,7 @@ def test_ten_intervals_together_are_as_strict_as_one(data):
     def judged(hits):
         return define(
             5,
-            "confidence",
+            "level",
             "bounds",
             "harder",
             data=types.SimpleNamespace(classes=10, class_names=list("0123456789")),
@@ -602,13 +604,13 @@ def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
 
 def test_the_bootstrap_covers_digits_and_seeds():
     """Where only the seeds differ it is Student's interval; where only the digits, the normal one."""
-    names = ("other_digits", "other_seeds", "middle_95", "bootstrap")
-    bootstrap = define(7, *names, seed=0)["bootstrap"]
+    names = ("other_digits", "other_seeds", "middle_95", "chance_intervals")
+    chance_intervals = define(7, *names, seed=0)["chance_intervals"]
     random = np.random.default_rng(1)
     accuracies = 0.5 + random.normal(0, 0.05, 5)
     a = np.array([np.arange(20_000) < 20_000 * accuracy for accuracy in accuracies])
     a = random.permuted(a, axis=1)
-    over_digits, both = bootstrap(a, np.zeros_like(a), draws=20_000)
+    over_digits, both = chance_intervals(a, np.zeros_like(a), draws=20_000)
     mean, low, high = mean_interval(a.mean(axis=1))
     assert np.ptp(both) == pytest.approx(high - low, rel=0.05) and np.mean(both) == pytest.approx(
         mean, abs=0.01
@@ -616,7 +618,7 @@ def test_the_bootstrap_covers_digits_and_seeds():
     assert np.ptp(over_digits) < 0.1 * np.ptp(both)
 
     b = np.tile(random.random(1000) < 0.3, (5, 1))
-    over_digits, both = bootstrap(b, np.zeros_like(b), draws=20_000)
+    over_digits, both = chance_intervals(b, np.zeros_like(b), draws=20_000)
     assert np.ptp(over_digits) == pytest.approx(2 * 1.96 * b[0].std() / np.sqrt(1000), rel=0.05)
     assert both == pytest.approx(over_digits, abs=1e-9), "the seeds did not differ"
 

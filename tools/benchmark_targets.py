@@ -4,11 +4,11 @@
 
 In each round, which has a seed of its own, whole processes run one after the other: the plain float32
 script of the reference recipe (`plain_keras.py`, ten epochs), whose time to an aim is that to the end of its
-first epoch with such a validation accuracy; then, for each aim, the recipe below that reaches it, in float32
-and, where the device has it, in bfloat16. Counted is the training alone, with the time that TensorFlow takes
-to prepare it, in wall-clock seconds and in CPU seconds of all cores. The recipes were chosen on validation
-images. Each row has the test accuracy of the network at that time. Rounds that the table has already, made
-by this code on such a device, are not repeated: times are compared within a round only.
+first epoch with such a validation accuracy; then, for each aim, the recipe below that was chosen for it in
+trials on validation images, in float32 and, where the device has it, in bfloat16. Counted is the training
+alone, with the time that TensorFlow takes to prepare it, in wall-clock seconds and in CPU seconds of all
+cores. Each row has the accuracies of the network at that time. Rounds that the table has already, made by
+this code on such a device, are not repeated: times are compared within a round only.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tools.benchmark import ABOUT, HELPERS, PLAIN, need_data, run
 FAST = {"schedule": "one_cycle", "validation_split": 0.01}
 NORMALIZED = {**FAST, "network": "normalized", "learning_rate": 0.006, "dropout": 0.2}
 DEEP = {**FAST, "network": "deep", "learning_rate": 0.003, "augmentation": "affine"}
-AIMS = {  # percent of the validation images: the recipe that reaches it
+AIMS = {  # percent of the validation images: the recipe that was chosen for it
     98.0: {**NORMALIZED, "epochs": 1, "validation_split": 0.5},  # on half of the images
     99.0: {**NORMALIZED, "epochs": 2},
     99.5: {**DEEP, "epochs": 5, "weight_decay": 0.01, "label_smoothing": 0.05},

@@ -586,8 +586,8 @@ MUTATIONS = [
     Mutation(
         "The lesson's interval is for 90%",
         "notebooks/05_evaluation.ipynb",
-        "p, z = k / n, 1.96",
-        "p, z = k / n, 1.645",
+        "p_hat, z = k / n, 1.96",
+        "p_hat, z = k / n, 1.645",
         "tests/test_notebooks.py::test_runs_on_the_sample[05_evaluation]",
     ),
     Mutation(

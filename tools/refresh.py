@@ -24,6 +24,7 @@ import nbformat
 import pandas as pd
 
 from helpers.data import load_mnist
+from helpers.evaluation import wilson_interval
 from helpers.identity import of_notebook
 from helpers.record import read_record, record_in
 from tools import benchmark
@@ -112,7 +113,8 @@ def first_cell(path, notebook, paths):
     data = record_in(notebook).get("data", "MNIST")
     return (
         f"# {title(notebook)}\n\n{navigation(path, paths)} · {colab_link(path)}\n\n"
-        f"**Time:** {duration}, measured with the {'full MNIST' if data == 'MNIST' else data}."
+        f"**Time:** {duration} of a server, measured with the {'full MNIST' if data == 'MNIST' else data}; "
+        "an older computer may take two to three times as long."
     )
 
 
@@ -314,15 +316,19 @@ def readme_parts(paths):
         best.append(f"| {name} | {100 * mean:.3f}% ({low:.3f} to {high:.3f}) | {seeds} runs, all counted |")
         if track == "cnn":
             together = 100 * study["study_ensemble_test_accuracy"]
-            best.append(f"| these {seeds} deep CNNs together | {together:.2f}% | |")
+            low, high = (100 * end for end in wilson_interval(round(100 * together), 10_000))
+            interval = f"{low:.2f} to {high:.2f} over test digits"
+            best.append(f"| these {seeds} deep CNNs together | {together:.2f}% ({interval}) | one ensemble |")
     for name in (name for name in study if re.fullmatch("study_speed_.+_seconds", name)):
         aim = name.removeprefix("study_speed_").removesuffix("_seconds")
         reached, share = study[f"study_speed_{aim}_test_accuracy"], study.get(f"study_speed_{aim}_share")
         beside = "plain Keras does not reach it in ten epochs"
         if share is not None:
-            beside = f"{share:.2f} × the time that plain Keras takes to reach it"
-        label = f"a short run in float32, aim {aim.replace('_', '.')}% (on validation images)"
-        best.append(f"| {label} | {percent(reached)} | {study[name]:.0f} s; {beside} |")
+            low, high = (study[f"study_speed_{aim}_share_{end}"] for end in ("low", "high"))
+            beside = f"{share:.2f} × ({low:.2f} to {high:.2f}) the time until plain Keras reaches it"
+        label = f"a short run in float32, its recipe chosen for {aim.replace('_', '.')}%"
+        seeds = study["study_speed_seeds"]
+        best.append(f"| {label} | {percent(reached)} | {seeds} runs; {study[name]:.0f} s; {beside} |")
     return {
         "speed": speed_table(),
         "hero": f"![{alt['predictions']}](figures/predictions.png)\n\n{colab_link(paths[0])}",
@@ -337,7 +343,7 @@ def readme_parts(paths):
 
 
 def speed_table():
-    """Return the benchmark's table in Markdown: medians over runs, and of the ratios within each round."""
+    """Return the benchmark's table in Markdown: medians over runs, and the ratios within the rounds."""
     columns = {"seconds": "s", "later_epoch": "s", "peak_memory": "GB"}
     lines = [
         "| ten epochs | whole process | each epoch after the first | peak memory |",
@@ -350,7 +356,8 @@ def speed_table():
             lines.append(f"| *{device}, {len(runs)} runs each* | | | |")
         cells = [f"{program}, {precision}"]
         for name, unit in columns.items():
-            times = "" if plain else f" ({ratios[name].median():.2f} ×)"
+            shares = sorted({f"{ratios[name].min():.2f}", f"{ratios[name].max():.2f}"})
+            times = "" if plain else f" ({' to '.join(shares)})"
             cells.append(f"{runs[name].median():.3g} {unit}{times}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

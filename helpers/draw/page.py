@@ -56,12 +56,15 @@ def build_page(
     """
     others = others or {}
     shapes = [_dense_shapes(other) for other in others.values()]
-    _check("This model", model, data)
+    build = "give one of `helpers.models.build_reference_model`"
+    fault = f"not the reference network of notebook 03, and the page can run no other; {build}"
+    _check("This model", model, data, _is_reference(model), fault)
+    fault = f"neither notebook 03's nor one of dense layers, ReLU and softmax; {build} or `build_dense_model`"
     for (name, other), shape in zip(others.items(), shapes):
-        _check(f"The network {shown(name)}", other, data, is_dense=shape is not None)
-    chosen, hard = [], []
-    if len(data.x_test) > 0:
-        chosen, hard = _choose_images(predict(model, data.x_test), data.y_test)
+        can_run = shape is not None or _is_reference(other)
+        _check(f"The network {shown(name)}", other, data, can_run, fault)
+    there = len(data.x_test) > 0
+    chosen, hard = _choose_images(predict(model, data.x_test), data.y_test) if there else ([], [])
     usual = measure_usual(model, data, validation_split)
     digits = data.class_names == DIGITS
     description = {
@@ -90,19 +93,19 @@ def build_page(
     return page
 
 
-def _check(what, model, data, is_dense=None):
-    """Refuse a network that the page cannot run; ``is_dense`` is None for its own, and known for others."""
-    classes = model.output_shape[-1] if isinstance(model, keras.Sequential) and model.built else None
-    if not isinstance(classes, int) or not (
-        is_dense or _architecture(model) == _architecture(build_reference_model(classes))
-    ):
-        raise PageError(
-            f"{what} is not the reference network of notebook 03, and the page can run no other; "
-            "give one that `helpers.models.build_reference_model` built."
-            if is_dense is None
-            else f"{what} is neither the reference network of notebook 03 nor one of dense layers with ReLU "
-            "and softmax; give one that `helpers.models.build_reference_model` or `build_dense_model` built."
-        )
+def _is_reference(model):
+    """Return whether a network computes as the reference network does, with any number of classes."""
+    if not isinstance(model, keras.Sequential) or not model.built:
+        return False
+    classes = model.output_shape[-1]
+    return isinstance(classes, int) and _architecture(model) == _architecture(build_reference_model(classes))
+
+
+def _check(what, model, data, can_run, fault):
+    """Refuse a network that the page cannot run, of other classes than the data, or of no numbers."""
+    if not can_run:
+        raise PageError(f"{what} is {fault}.")
+    classes = model.output_shape[-1]
     if classes != data.classes:
         raise PageError(
             f"{what} has {classes} classes and the data {data.name} has {data.classes}; "

@@ -2,6 +2,7 @@
 
 Nothing is executed. While Sphinx reads a source, `prepare` adapts what it holds for other readers:
 solutions fold, figures keep the text for those who cannot see them, the page to draw on opens.
+How it looks is set in static/book.css.
 """
 
 import html
@@ -47,6 +48,7 @@ nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 PROMPTS = {"setup": "the set-up", "check": "the check, which holds the answer", "solution": "the solution"}
 html_math_renderer = "mathml"  # see the end of this file
+highlight_language = "none"  # for commands; the notebooks say that their code is Python
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # links such as #course-map lead where they lead on GitHub
 suppress_warnings = ["mystnb.unknown_mime_type", "mystnb.mime_priority", "myst.header"]
@@ -118,21 +120,31 @@ def prepare_links(text):
         lambda link: f'<a href="{link[2] or ""}_modules/{link[3]}.html">{link[1].strip("`")}</a>',
         text,
     )
-    return re.sub(r"\]\((?:\.\./)?((?:tools|tests|helpers|\.github)/)", rf"]({address}/blob/main/\1", text)
+    text = re.sub(r"\]\((?:\.\./)?((?:tools|tests|helpers|\.github)/)", rf"]({address}/blob/main/\1", text)
+    return re.sub(r"^\|.*", keep_together, text, flags=re.M)
+
+
+def keep_together(row):
+    """Return a row of a table in which `(0.5 ×)` and `(0.4 to 0.6)` do not break."""
+    return re.sub(r"\([\d.]+%?( to [\d.]+%?| ×)\)", lambda part: part[0].replace(" ", "\u00a0"), row[0])
 
 
 def prepare_notebook(notebook):
     """Return a notebook with solutions to unfold and figures with their alternative texts."""
     for cell in notebook["cells"]:
-        tags = cell["metadata"].get("tags", [])
+        tags = cell["metadata"].setdefault("tags", [])
         if cell["cell_type"] == "markdown":
             cell["source"] = prepare_links("".join(cell["source"]))
+            if cell is notebook["cells"][-1]:  # the theme has links to the neighbors there
+                cell["source"] = re.sub(r"\n\n\[(← |Course map).*$", "", cell["source"])
         if "solution" in tags:
             tags.append("hide-cell")
         for tag in PROMPTS.keys() & set(tags):
             prompts = {f"code_prompt_{word.lower()}": f"{word} {PROMPTS[tag]}" for word in ("Show", "Hide")}
             cell["metadata"]["mystnb"] = prompts
         for output in cell.get("outputs", []):
+            if len(re.findall(r"^.*\S  +\S", "".join(output.get("text", [])), re.M)) > 1:
+                tags.append("columns")
             about = output.get("metadata", {}).get("image/png", {})
             if "alt" in about:
                 picture = "".join(output["data"]["image/png"]).strip()
@@ -154,10 +166,19 @@ def write_formula(translator, node):
     formula = formula.replace(
         '<mspace width="0.17em"/><mo stretchy="false">&#x00028;', '<mo stretchy="false">&#x00028;'
     )
+    # The sign of a root begins as high as what it covers, and would hang far below a small letter.
+    formula = formula.replace("<msqrt><mrow>", '<msqrt><mrow><mspace height="0.7em"/>')
     if not inline:  # in a box that scrolls, by keyboard too
         formula = f'<div class="formula" tabindex="0">{formula}</div>'
     translator.body.append(formula)
     raise nodes.SkipNode
+
+
+def mark_code(app, doctree):
+    """Mark code in sentences that has no long word: it fits on the line of a phone."""
+    for code in doctree.findall(nodes.literal):
+        if max(map(len, code.astext().split()), default=0) <= 24:
+            code["classes"].append("short")
 
 
 def finish(app, error):
@@ -173,5 +194,6 @@ def finish(app, error):
 def setup(app):
     """Connect the functions above to Sphinx."""
     app.connect("source-read", prepare)
+    app.connect("doctree-read", mark_code)
     app.connect("build-finished", finish)
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
