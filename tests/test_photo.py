@@ -145,7 +145,7 @@ def test_the_quickstart_reads_your_photo_and_your_drawing(digits, tmp_path, caps
         "model": types.SimpleNamespace(
             predict=lambda x, verbose: asked.append(x) or np.eye(11, 10)[: len(x)]
         ),
-        "draw_digits": lambda images, titles, title: shown.append((images, titles)),
+        "draw_digits": lambda images, titles, columns, title: shown.append((images, titles)),
         "show": lambda figure, alt: None,
     }
     exec(reading.replace("photo = None", f"photo = {path!r}"), given)
@@ -156,6 +156,6 @@ def test_the_quickstart_reads_your_photo_and_your_drawing(digits, tmp_path, caps
     if not count:
         count, drawn = 1, True  # the test image stands in for a drawing
     assert len(images) == count and asked[0].shape == (count, 28, 28, 1) and asked[0].max() <= 1
-    assert titles[0] == "0, 100%"
+    assert titles[0] == "0, over 99.9%"
     if drawn:
         np.testing.assert_array_equal(images[-1], digits[0])
