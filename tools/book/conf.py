@@ -121,12 +121,12 @@ def prepare_links(text):
         text,
     )
     text = re.sub(r"\]\((?:\.\./)?((?:tools|tests|helpers|\.github)/)", rf"]({address}/blob/main/\1", text)
-    return re.sub(r"^\|.*", keep_together, text, flags=re.M)
+    return re.sub(r"^\|.*", keep_intervals, text, flags=re.M)
 
 
-def keep_together(row):
-    """Return a row of a table in which `(0.5 ×)` and `(0.4 to 0.6)` do not break."""
-    return re.sub(r"\([\d.]+%?( to [\d.]+%?| ×)\)", lambda part: part[0].replace(" ", "\u00a0"), row[0])
+def keep_intervals(row):
+    """Return a row of a table in which an interval, `(0.4 to 0.6)`, does not break."""
+    return re.sub(r"\(([\d.]+%?) to ([\d.]+%?)\)", "(\\1\u00a0to\u00a0\\2)", row[0])
 
 
 def prepare_notebook(notebook):
